@@ -1,0 +1,1 @@
+"""Text and code that proposers fill in: simulator template, prompts, mechanism library. No engine."""
