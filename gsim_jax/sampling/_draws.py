@@ -1,0 +1,98 @@
+"""Draws on keys: the calls that simulators written by hand use, with real JAX keys."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gsim_jax.words import threefry_2x32
+
+from ._laws import LAWS
+
+_SPLIT = np.uint32(0x53504C54)  # first counter word of split, so that keys never equal draws
+
+Shape = tuple[int, ...] | None
+
+
+def _key_data(key: jax.Array) -> jax.Array:
+    data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+    if data.shape != (2,) or data.dtype != jnp.uint32:
+        raise ValueError(
+            f"expected one threefry key (jax.random.key(seed) or uint32[2]), got "
+            f"{key.dtype}{list(key.shape)}; use jax.vmap for arrays of keys"
+        )
+    return data
+
+
+def split(key: jax.Array, n: int = 2) -> jax.Array:
+    """n new keys of the same form as ``key``.
+
+    Args:
+        key: a typed threefry key or uint32[2].
+        n: number of keys.
+
+    Returns:
+        Array of n keys (typed), or uint32[n, 2].
+    """
+    data = _key_data(key)
+    first, second = threefry_2x32(data[0], data[1], _SPLIT, jnp.arange(n, dtype=jnp.uint32))
+    keys = jnp.stack([first, second], axis=-1)
+    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(keys, impl=jax.random.key_impl(key))
+    return keys
+
+
+def _draw(name: str, key: jax.Array, shape: Shape, *arguments: jax.Array) -> jax.Array:
+    law = LAWS[name]
+    arguments = tuple(jnp.asarray(a) for a in arguments)
+    batch = law.batch_shape(*arguments)
+    shape = batch if shape is None else tuple(shape)
+    if np.broadcast_shapes(shape, batch) != shape:
+        raise ValueError(f"{name}: arguments of shape {batch} do not broadcast to shape {shape}")
+    bits_shape = law.bits_shape(shape, *arguments)
+    data = _key_data(key)
+    counter = jnp.arange(math.prod(bits_shape), dtype=jnp.uint32).reshape(bits_shape)
+    bits = threefry_2x32(data[0], data[1], jnp.zeros_like(counter), counter)[0]
+    return law.from_bits(bits, *arguments)
+
+
+def bernoulli(key: jax.Array, p: jax.Array, shape: Shape = None) -> jax.Array:
+    """Bernoulli draws, int32: 1 with probability p."""
+    return _draw("bernoulli", key, shape, p)
+
+
+def binomial(key: jax.Array, n: jax.Array, p: jax.Array, shape: Shape = None) -> jax.Array:
+    """Binomial draws, int32: successes in n trials of probability p."""
+    return _draw("binomial", key, shape, n, p)
+
+
+def poisson(key: jax.Array, rate: jax.Array, shape: Shape = None) -> jax.Array:
+    """Poisson draws, int32."""
+    return _draw("poisson", key, shape, rate)
+
+
+def categorical(key: jax.Array, probs: jax.Array, shape: Shape = None) -> jax.Array:
+    """Indices, int32, drawn with the probabilities on the last axis; ``shape`` is the batch."""
+    return _draw("categorical", key, shape, probs)
+
+
+def uniform(
+    key: jax.Array, low: jax.Array = 0.0, high: jax.Array = 1.0, shape: Shape = None
+) -> jax.Array:
+    """Uniform draws on [low, high], float32."""
+    return _draw("uniform", key, shape, low, high)
+
+
+def normal(
+    key: jax.Array, mean: jax.Array = 0.0, sd: jax.Array = 1.0, shape: Shape = None
+) -> jax.Array:
+    """Normal draws, float32."""
+    return _draw("normal", key, shape, mean, sd)
+
+
+def exponential(key: jax.Array, rate: jax.Array, shape: Shape = None) -> jax.Array:
+    """Exponential draws of mean 1 / rate, float32."""
+    return _draw("exponential", key, shape, rate)
