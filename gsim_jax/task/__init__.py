@@ -1,6 +1,9 @@
 """What is to be simulated: schema, expressions, rules, trajectories, task folders."""
 
+from gsim_jax.task.expr import Expression, ExpressionError, parse
+from gsim_jax.task.outputs import derived_values, output_vector
 from gsim_jax.task.problems import InputError, Problem, SimulatorError, TaskError, near
+from gsim_jax.task.rules import RuleReport, check_rules, rule_problems, rule_violations
 from gsim_jax.task.schema import (
     Attribute,
     Constant,
@@ -17,16 +20,25 @@ __all__ = [
     "Attribute",
     "Constant",
     "Derived",
+    "Expression",
+    "ExpressionError",
     "Input",
     "InputError",
     "Output",
     "Problem",
     "Rule",
+    "RuleReport",
     "Schema",
     "SimulatorError",
     "Task",
     "TaskError",
     "Trajectories",
     "Variable",
+    "check_rules",
+    "derived_values",
     "near",
+    "output_vector",
+    "parse",
+    "rule_problems",
+    "rule_violations",
 ]

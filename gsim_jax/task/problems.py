@@ -67,7 +67,7 @@ class InputError(Exception):
     def __init__(self, problems: Iterable[Problem] | Problem) -> None:
         """Keeps the problems; ``str`` lists them all, one a line."""
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
-        super().__init__(*self.problems)
+        super().__init__(self.problems)  # one argument, so that the error pickles
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)

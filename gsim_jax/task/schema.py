@@ -24,7 +24,7 @@ def dtype_of(kind: str) -> str:
 
 
 def label(name: str, index: tuple[int, ...] = ()) -> str:
-    """Name of one entry of a variable, also its column in a table: ``S``, ``los[0]``, ``m[0,1]``."""
+    """Name of one entry of a variable and of its column: ``S``, ``los[0]``, ``m[0,1]``."""
     return f"{name}[{','.join(str(i) for i in index)}]" if index else name
 
 
@@ -46,6 +46,7 @@ class Variable:
         doc: what it is, for people and language models.
         unit: its unit, "" where there is none.
         exchangeable: name of the group of arrays whose first axis carries no order, or None.
+        observed: False where tables need not have a column for it (``observed = false``).
     """
 
     name: str
@@ -56,6 +57,7 @@ class Variable:
     doc: str = ""
     unit: str = ""
     exchangeable: str | None = None
+    observed: bool = True
 
     @property
     def dtype(self) -> str:
@@ -211,6 +213,21 @@ class Schema:
         found |= dict.fromkeys(self.attributes, ())
         found |= dict.fromkeys(self.derived, ())
         return found
+
+    @cached_property
+    def derived_order(self) -> tuple[str, ...]:
+        """Names of the derived values, each after those that it uses."""
+        order: dict[str, None] = {}
+
+        def visit(name: str) -> None:
+            if name not in order:
+                for used in sorted(self.derived[name].value.names & set(self.derived)):
+                    visit(used)
+                order[name] = None
+
+        for name in self.derived:
+            visit(name)
+        return tuple(order)
 
     @cached_property
     def rule_shapes(self) -> dict[str, tuple[int, ...]]:
