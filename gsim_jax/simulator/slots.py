@@ -1,0 +1,3 @@
+"""Helpers (to come)."""
+
+__all__: list[str] = []

@@ -1,0 +1,165 @@
+"""Element by element: arithmetic, comparisons, logic, elementary functions, conversions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from gsim_jax.simulator.vocabulary import fields
+from gsim_jax.simulator.vocabulary.operation import Operation, Unencodable, per_output
+
+# Counted as one operation per element.
+_CHEAP_UNARY = {
+    "abs": lax.abs,
+    "ceil": lax.ceil,
+    "floor": lax.floor,
+    "is_finite": lax.is_finite,
+    "neg": lax.neg,
+    "not": lax.bitwise_not,
+    "population_count": lax.population_count,
+    "clz": lax.clz,
+    "sign": lax.sign,
+    "square": lax.square,
+    "stop_gradient": lax.stop_gradient,
+}
+# Counted as several operations per element.
+_DEAR_UNARY = {
+    "acos": lax.acos,
+    "acosh": lax.acosh,
+    "asin": lax.asin,
+    "asinh": lax.asinh,
+    "atan": lax.atan,
+    "atanh": lax.atanh,
+    "cbrt": lax.cbrt,
+    "cos": lax.cos,
+    "cosh": lax.cosh,
+    "digamma": lax.digamma,
+    "erf": lax.erf,
+    "erf_inv": lax.erf_inv,
+    "erfc": lax.erfc,
+    "exp": lax.exp,
+    "exp2": lax.exp2,
+    "expm1": lax.expm1,
+    "lgamma": lax.lgamma,
+    "log": lax.log,
+    "log1p": lax.log1p,
+    "logistic": lax.logistic,
+    "rsqrt": lax.rsqrt,
+    "sin": lax.sin,
+    "sinh": lax.sinh,
+    "sqrt": lax.sqrt,
+    "tan": lax.tan,
+    "tanh": lax.tanh,
+}
+_CHEAP_BINARY = {
+    "add": lax.add,
+    "and": lax.bitwise_and,
+    "div": lax.div,
+    "eq": lax.eq,
+    "ge": lax.ge,
+    "gt": lax.gt,
+    "le": lax.le,
+    "lt": lax.lt,
+    "max": lax.max,
+    "min": lax.min,
+    "mul": lax.mul,
+    "ne": lax.ne,
+    "nextafter": lax.nextafter,
+    "or": lax.bitwise_or,
+    "rem": lax.rem,
+    "shift_left": lax.shift_left,
+    "shift_right_arithmetic": lax.shift_right_arithmetic,
+    "shift_right_logical": lax.shift_right_logical,
+    "sub": lax.sub,
+    "xor": lax.bitwise_xor,
+}
+_DEAR_BINARY = {"atan2": lax.atan2, "pow": lax.pow}
+# jnp functions that one expects but that are one operation here under another primitive's name.
+_ALIASES = {"ad_add_any": "add"}
+
+
+def _ordered(x: Any) -> Any:
+    # Bits of a float32 as an integer that sorts as IEEE's total order does.
+    bits = lax.bitcast_convert_type(x, jnp.int32)
+    flipped = lax.bitwise_xor(bits, np.int32(2**31 - 1))
+    return lax.select(lax.lt(bits, lax.full_like(bits, 0)), flipped, bits)
+
+
+def _le_total(x: Any, y: Any) -> Any:
+    return lax.le(_ordered(x), _ordered(y))
+
+
+def _lt_total(x: Any, y: Any) -> Any:
+    return lax.lt(_ordered(x), _ordered(y))
+
+
+def _convert(x: Any, *, dtype: str) -> Any:
+    return lax.convert_element_type(x, np.dtype(dtype))
+
+
+def _encode_convert(parameters: Any) -> dict[str, Any]:
+    return {"dtype": str(np.dtype(parameters["new_dtype"]))}
+
+
+_ROUNDING = {
+    "away": lax.RoundingMethod.AWAY_FROM_ZERO,
+    "even": lax.RoundingMethod.TO_NEAREST_EVEN,
+}
+
+
+def _encode_round(parameters: Any) -> dict[str, Any]:
+    method = lax.RoundingMethod(parameters["rounding_method"])
+    return {"method": "away" if method is _ROUNDING["away"] else "even"}
+
+
+def _encode_power(parameters: Any) -> dict[str, Any]:
+    if abs(int(parameters["y"])) > 1000:
+        raise Unencodable("an integer power above 1000")
+    return {"power": int(parameters["y"])}
+
+
+def _unary(name: str, function: Any, weight: int) -> Operation:
+    return Operation(name, lambda x: function(x), (name,), cost=per_output(weight))
+
+
+def _binary(name: str, function: Any, weight: int) -> Operation:
+    names = (name, *(old for old, new in _ALIASES.items() if new == name))
+    return Operation(name, function, names, cost=per_output(weight), arity=(2, 2))
+
+
+OPERATIONS = (
+    *(_unary(name, f, 1) for name, f in _CHEAP_UNARY.items()),
+    *(_unary(name, f, 5) for name, f in _DEAR_UNARY.items()),
+    *(_binary(name, f, 1) for name, f in _CHEAP_BINARY.items()),
+    *(_binary(name, f, 10) for name, f in _DEAR_BINARY.items()),
+    Operation("le_total", _le_total, ("le_to",), cost=per_output(6), arity=(2, 2)),
+    Operation("lt_total", _lt_total, ("lt_to",), cost=per_output(6), arity=(2, 2)),
+    Operation("copy", lambda x: jnp.asarray(x), ("copy", "copy_p")),
+    Operation(
+        "convert",
+        _convert,
+        ("convert_element_type",),
+        {"dtype": fields.dtype},
+        _encode_convert,
+    ),
+    Operation(
+        "round",
+        lambda x, *, method: lax.round(x, _ROUNDING[method]),
+        ("round",),
+        {"method": fields.one_of("away", "even")},
+        _encode_round,
+    ),
+    Operation(
+        "integer_pow",
+        lambda x, *, power: lax.integer_pow(x, power),
+        ("integer_pow",),
+        {"power": fields.integer(-1000, 1000)},
+        _encode_power,
+        per_output(3),
+    ),
+    Operation("clamp", lax.clamp, ("clamp",), cost=per_output(2), arity=(3, 3)),
+    Operation("select", lax.select_n, ("select_n",), arity=(2, 65)),
+)
