@@ -185,7 +185,8 @@ def read_record(directory: Path | str) -> RunRecord:
         directory=root,
         run=run,
         candidates=tuple(
-            _read_candidate(root / "candidates" / f"{number:03d}") for number in dict.fromkeys(known)
+            _read_candidate(root / "candidates" / f"{number:03d}")
+            for number in dict.fromkeys(known)
         ),
         failures=tuple(_failure(e) for e in events if e["event"] == "failure"),
         seconds={e["round"]: e.get("seconds", 0.0) for e in events if e["event"] == "round"},

@@ -45,7 +45,9 @@ def table(*columns: str, title: str | None = None, numeric: Sequence[str] = ()) 
     )
     for column in columns:
         right = column in numeric
-        made.add_column(column, justify="right" if right else "left", no_wrap=right, overflow="fold")
+        made.add_column(
+            column, justify="right" if right else "left", no_wrap=right, overflow="fold"
+        )
     return made
 
 
@@ -167,8 +169,10 @@ def show_record(console: Console, record: RunRecord) -> None:
         show_candidate(console, winner)
     else:
         console.print(Text("No candidate was ranked yet.", style="yellow"))
+    page = record.directory / "report.html"
     console.print(Text(f"\nRun record: {record.directory}", style="bold"), soft_wrap=True)
-    console.print(Text(f"Page:       gsim report {record.directory}"), soft_wrap=True)
+    if page.is_file():
+        console.print(Text(f"Page:       {page}"), soft_wrap=True)
 
 
 def show_candidate(console: Console, candidate: Candidate) -> None:

@@ -100,7 +100,9 @@ def verdict(candidate: Candidate) -> str:
     Returns:
         Words; names the worst misfit where there is one.
     """
-    p_value = f" (bootstrap p = {percent(candidate.p_value)})" if candidate.p_value is not None else ""
+    p_value = (
+        f" (bootstrap p = {percent(candidate.p_value)})" if candidate.p_value is not None else ""
+    )
     if candidate.adequate:
         text = f"Adequate: data like these are what this simulator produces{p_value}."
     else:

@@ -1,0 +1,134 @@
+"""Verbs about what is there: ``gsim report``, ``gsim doctor``, ``gsim bench``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from gsim_jax.cli.reply import Options, Reply, verb
+
+PACKAGES = ("gsim_jax", "jax", "jaxlib", "flax", "evosax", "optax", "numpyro", "numpy", "pandas")
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path), metavar="RUN")
+@verb
+def report(options: Options, directory: Path) -> Reply:
+    """Write the HTML page of a RUN.
+
+    --out is the page, RUN/report.html by default.
+    """
+    from gsim_jax.report import read_record, write_report
+    from gsim_jax.report.words import split_words, verdict
+
+    page = write_report(directory, options.out)
+    record = read_record(directory)
+    winner = record.winner
+    fields = {
+        "page": page,
+        "split": record.split,
+        "best": winner.id if winner else None,
+        "adequate": winner.adequate if winner else None,
+    }
+
+    def show(console: Console) -> None:
+        console.print(Text(str(page)), soft_wrap=True)
+        console.print(Text(verdict(winner) if winner else "No candidate was ranked yet."))
+        console.print(Text(split_words(record.split), style="dim"))
+
+    return Reply(fields, show)
+
+
+@click.command()
+@verb
+def doctor(options: Options) -> Reply:
+    """Say what this machine offers.
+
+    Versions, devices, and which layers of the sandbox are active.
+    """
+    import jax
+
+    from gsim_jax.report.tables import table
+    from gsim_jax.simulator.sandbox import Sandbox
+
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    devices = [{"platform": d.platform, "kind": d.device_kind, "id": d.id} for d in jax.devices()]
+    with Sandbox() as sandbox:
+        layers = [
+            {"name": layer.name, "active": layer.active, "detail": layer.detail}
+            for layer in sandbox.status()
+        ]
+    fields = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": len(os.sched_getaffinity(0)),
+        "versions": versions,
+        "devices": devices,
+        "sandbox": layers,
+    }
+
+    def show(console: Console) -> None:
+        words = table("", "")
+        words.add_row("Python", f"{fields['python']} on {fields['platform']}")
+        words.add_row("cores", str(fields["cores"]))
+        for device in devices:
+            words.add_row("device", f"{device['platform']} {device['id']}: {device['kind']}")
+        for name, version in versions.items():
+            words.add_row(name, version)
+        console.print(words)
+        shown = table("layer", "active", "detail", title="Sandbox for model-written code")
+        for layer in layers:
+            active = Text("yes", style="green") if layer["active"] else Text("no", style="yellow")
+            shown.add_row(layer["name"], active, Text(layer["detail"]))
+        console.print(shown)
+
+    return Reply(fields, show)
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--names", is_flag=True, help="Only list the benchmarks, one a line.")
+@verb
+def bench(options: Options, name: str | None, names: bool) -> Reply:
+    """Run benchmark NAME, or list them.
+
+    Benchmarks come with a checkout, not with the wheel. --out is where one writes its JSON.
+    """
+    found = _benchmarks()
+    if names or name is None:
+        words = "\n".join(found) if names else f"Benchmarks: {', '.join(found) or 'none here'}"
+        return Reply(
+            {"names": sorted(found)},
+            lambda console: console.print(words, markup=False) if words else None,
+        )
+    if name not in found:
+        known = f"one of {', '.join(found)}" if found else "a checkout with benchmarks/ in it"
+        raise click.BadParameter(f"expected {known}, got {name!r}", param_hint="NAME")
+    fields: Mapping[str, Any] = _benchmark(found[name])(seed=options.seed, out=options.out)
+    return Reply({"name": name, **fields})
+
+
+def _benchmarks() -> dict[str, Path]:
+    """Benchmarks by name: ``benchmarks/*.py`` beside the package; names with a _ are no benchmarks."""
+    folder = Path(__file__).resolve().parents[2] / "benchmarks"
+    paths = sorted(folder.glob("*.py")) if folder.is_dir() else []
+    return {path.stem: path for path in paths if not path.stem.startswith("_")}
+
+
+def _benchmark(path: Path) -> Callable[..., Mapping[str, Any]]:
+    """``bench(*, seed, out) -> fields`` of a benchmark file; it prints its own table."""
+    spec = importlib.util.spec_from_file_location(f"benchmarks.{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"expected a Python file, got {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.bench
