@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._lattice import SMALL_MEAN, count_small, offset_large
-from ._tails import INVALID, normal_quantile, tails, unit
+from ._lattice import count_small, expansion
+from ._tables import SMALL_MEAN
+from ._tails import INVALID, normal_quantile, settle, tails, unit
 
 _LARGEST = float(2**31 - 128)  # the largest float32 below 2^31
+_LARGEST_RATE = 2.0**31 - 2.0**19  # leaves room for ten standard deviations below 2^31
 
 
 def _count(n: jax.Array | int | float) -> tuple[jax.Array, jax.Array]:
@@ -33,44 +35,54 @@ def binomial_from_bits(bits: jax.Array, n: jax.Array, p: jax.Array) -> jax.Array
     p = jnp.asarray(p, jnp.float32)
     n, valid = _count(n)
     valid = valid & (p >= 0) & (p <= 1)
-    bits, n, p, valid = jnp.broadcast_arrays(jnp.asarray(bits), n, p, valid)
     fold = p > 0.5
-    q = jnp.where(fold, p, 1.0 - p)
-    p = jnp.where(fold, 1.0 - p, p)
+    bits, fold = jnp.broadcast_arrays(jnp.asarray(bits), fold)
     bits = jnp.where(fold, ~bits, bits)
     upper, tail = tails(bits)
-    nf = n.astype(jnp.float32)
-    odds = p / q
-    small = count_small(upper, tail, lambda k: (nf - (k - 1)) * (odds * np.float32(1 / k)))
-    high = n & ~4095
+    # The bound is never reached; it ties all that follows to the word (see count_small).
+    p = jnp.minimum(jnp.where(fold, 1.0 - p, p), 1.0 + tail)
+    q = 1.0 - p
+    trials = n.astype(jnp.float32)
+    odds = p / (q * SMALL_MEAN)
+    small = count_small(upper, tail, lambda k: (trials - (k - 1)) * odds)
+    large = _binomial_large(normal_quantile(bits, tail), n, trials, p, q)
+    k = jnp.where(trials * p <= SMALL_MEAN, small.astype(jnp.float32), large)
+    k = jnp.clip(k, 0.0, trials)
+    k = jnp.where(valid, jnp.where(fold, trials - k, k), float(INVALID))
+    return jnp.minimum(settle(k, tail).astype(jnp.int32), n)
+
+
+def _binomial_large(
+    w: jax.Array, n: jax.Array, trials: jax.Array, p: jax.Array, q: jax.Array
+) -> jax.Array:
+    # n p without rounding: products of 12-bit halves are exact, and stay exact when a
+    # compiler contracts them with the subtractions.
     p_high = _upper_half(p)
-    a = high.astype(jnp.float32) * p_high
+    a = (n & ~4095).astype(jnp.float32) * p_high
     b = (n & 4095).astype(jnp.float32) * p_high
     whole_a, whole_b = jnp.floor(a), jnp.floor(b)
-    part = (a - whole_a) + (b - whole_b) + nf * (p - p_high)
-    sd = jnp.sqrt(nf * p * q)
-    offset = offset_large(normal_quantile(bits), jnp.maximum(sd, 1.0), p * q, q - p)
-    large = jnp.floor(part + (offset + 0.5)).astype(jnp.int32)
-    large = large + (whole_a.astype(jnp.int32) + whole_b.astype(jnp.int32))
-    k = jnp.where(nf * p <= SMALL_MEAN, small.astype(jnp.int32), large)
-    k = jnp.clip(k, 0, n)
-    return jnp.where(valid, jnp.where(fold, n - k, k), INVALID)
+    part = (a - whole_a) + (b - whole_b) + trials * (p - p_high)
+    sd = jnp.sqrt(jnp.maximum(trials * p * q, 1.0))
+    x = w + expansion(w, 1.0 / sd, p * q, q - p)
+    return jnp.floor(part + (sd * x + 0.5)) + (whole_a + whole_b)
 
 
 def poisson_from_bits(bits: jax.Array, rate: jax.Array) -> jax.Array:
     """Poisson draw, monotone in its word."""
     rate = jnp.asarray(rate, jnp.float32)
     bits, rate = jnp.broadcast_arrays(jnp.asarray(bits), rate)
-    valid = (rate >= 0) & (rate <= 2.0e9)
-    safe = jnp.where(valid, rate, 0.0)
+    valid = (rate >= 0) & (rate <= _LARGEST_RATE)
     upper, tail = tails(bits)
-    small = count_small(upper, tail, lambda k: safe * np.float32(1 / k))
-    whole = jnp.floor(safe)
-    sd = jnp.sqrt(jnp.maximum(safe, 1.0))
-    offset = offset_large(normal_quantile(bits), sd, jnp.zeros_like(sd), jnp.ones_like(sd))
-    large = jnp.floor((safe - whole) + (offset + 0.5)).astype(jnp.int32)
-    large = jnp.maximum(large + whole.astype(jnp.int32), 0)
-    return jnp.where(valid, jnp.where(safe <= SMALL_MEAN, small.astype(jnp.int32), large), INVALID)
+    rate = jnp.clip(rate, 0.0, _LARGEST_RATE + tail)
+    scaled = jnp.minimum(rate, SMALL_MEAN + tail) * np.float32(1 / SMALL_MEAN)
+    small = count_small(upper, tail, lambda k: scaled)
+    whole = jnp.floor(rate)
+    sd = jnp.sqrt(jnp.maximum(rate, 1.0))
+    w = normal_quantile(bits, tail)
+    x = w + expansion(w, 1.0 / sd, None, None)
+    large = jnp.maximum(jnp.floor((rate - whole) + (sd * x + 0.5)) + whole, 0.0)
+    k = jnp.where(rate <= SMALL_MEAN, small.astype(jnp.float32), large)
+    return settle(jnp.where(valid, k, float(INVALID)), tail).astype(jnp.int32)
 
 
 def bernoulli_from_bits(bits: jax.Array, p: jax.Array) -> jax.Array:

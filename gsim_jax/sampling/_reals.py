@@ -20,7 +20,8 @@ def uniform_from_bits(bits: jax.Array, low: jax.Array, high: jax.Array) -> jax.A
 def normal_from_bits(bits: jax.Array, mean: jax.Array, sd: jax.Array) -> jax.Array:
     """Normal draw, increasing in its word."""
     mean, sd = jnp.asarray(mean, jnp.float32), jnp.asarray(sd, jnp.float32)
-    return jnp.where(sd >= 0, mean + sd * normal_quantile(bits), jnp.nan)
+    w = normal_quantile(bits, tails(bits)[1])
+    return jnp.where(sd >= 0, mean + sd * w, jnp.nan)
 
 
 def exponential_from_bits(bits: jax.Array, rate: jax.Array) -> jax.Array:

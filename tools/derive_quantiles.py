@@ -1,0 +1,270 @@
+"""Derive the coefficient tables of ``gsim_jax/sampling/_tables.py``.
+
+Three tables come out of here, and no number in them comes from anywhere else:
+
+1. *Cornish-Fisher polynomials of lattice laws*, exact rationals (sympy). The cumulants of the
+   binomial follow from kappa_{r+1} = p q d kappa_r / d p; with variance s^2 = n p q, v = p q and
+   d = q - p they are s^2 times a polynomial in (v, d), and v = 0, d = 1 gives the Poisson,
+   v = -P (1 + P), d = 1 + 2 P the negative binomial. A smooth S with S(k + 1/2) = P(X <= k) has
+   the characteristic function of X times (t/2) / sin(t/2), which adds -B_r / r to cumulant r
+   (Sheppard). Inverting its Edgeworth series order by order in 1/s gives x(w), the quantile in
+   standard units, as in Hill and Davis, "Generalized asymptotic expansions of Cornish-Fisher
+   type", Ann. Math. Stat. 39 (1968).
+2. *The same expansion with orders 5 to 8 fitted* to binomial and Poisson CDFs from a mean of 8
+   upward. The series is asymptotic: at a mean of 8 its truncation errs by 2e-6, the best
+   polynomial of the same form by 1e-7. Orders 1 to 4 stay exact, so large means lose nothing.
+3. *The normal quantile*, a (5, 5) rational in L = -log(4 t (1 - t)) for |w| / |2 u - 1|.
+
+Fits are linear least squares reweighted towards the largest error (Lawson), deterministic.
+
+Usage: ``python tools/derive_quantiles.py`` rewrites the tables, ``--check`` only compares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from math import factorial
+from pathlib import Path
+
+import numpy as np
+import scipy.special as sp
+import scipy.stats as st
+from sympy import QQ, bernoulli, ring
+
+ORDER = 8
+FITTED_FROM = 5
+SMALL_MEAN = 8.0
+SMALLEST_TAIL = 2.0**-33
+TABLES = Path(__file__).resolve().parents[1] / "gsim_jax" / "sampling" / "_tables.py"
+
+Key = tuple[int, int, int]
+"""(order in 1/s, power of w, power of v); odd orders carry one factor d."""
+
+_RING, _W, _V, _D = ring("w,v,d", QQ)
+
+
+# Symbolic part --------------------------------------------------------------------------------
+
+
+def _reduce(polynomial):
+    """Replace d^2 by 1 - 4 v, which holds for all three families."""
+    out = _RING(0)
+    for (w, v, d), c in polynomial.terms():
+        out += _RING({(w, v, d % 2): c}) * (1 - 4 * _V) ** (d // 2)
+    return out
+
+
+def cumulants(highest: int) -> dict[int, object]:
+    """kappa_r / s^2 for r = 2 .. highest, as polynomials in (v, d)."""
+    out = {2: _RING(1)}
+    for r in range(2, highest):
+        c = out[r]
+        # f_r = v c_r is kappa_r / n; f_{r+1} = v df_r/dp with dv/dp = d and dd/dp = -2.
+        out[r + 1] = _reduce(_D * c + _V * _D * c.diff(_V) - 2 * _V * c.diff(_D))
+    return out
+
+
+def _edgeworth(order: int) -> list[dict[int, object]]:
+    """exp of the corrected cumulant series: per order of 1/s, coefficients of (i t)^j."""
+    log_series: dict[int, dict[int, object]] = {}
+    for r, c in cumulants(order + 2).items():
+        if r > 2:
+            log_series.setdefault(r - 2, {})[r] = c * QQ(1, factorial(r))
+        if r % 2 == 0 and r <= order:
+            b = bernoulli(r)
+            terms = log_series.setdefault(r, {})
+            terms[r] = terms.get(r, _RING(0)) - QQ(int(b.p), int(b.q) * r * factorial(r))
+    series: list[dict[int, object]] = [{0: _RING(1)}]
+    for n in range(1, order + 1):  # n E_n = sum_k k G_k E_{n-k}
+        acc: dict[int, object] = {}
+        for k in range(1, n + 1):
+            for i, g in log_series.get(k, {}).items():
+                for j, e in series[n - k].items():
+                    acc[i + j] = acc.get(i + j, _RING(0)) + g * e * QQ(k, n)
+        series.append({j: _reduce(e) for j, e in acc.items()})
+    return series
+
+
+def _multiply(a: list, b: list, order: int) -> list:
+    out = [_RING(0)] * (order + 1)
+    for i, x in enumerate(a):
+        for j, y in enumerate(b[: order + 1 - i]):
+            if x != 0 and y != 0:
+                out[i + j] = out[i + j] + x * y
+    return [_reduce(x) for x in out]
+
+
+def cornish_fisher(order: int = ORDER) -> dict[Key, object]:
+    """Exact coefficients of x(w) - w; solves F(w + delta) = Phi(w) order by order."""
+    hermite = [_RING(1), _W]
+    for n in range(1, 5 * order):
+        hermite.append(_W * hermite[n] - n * hermite[n - 1])
+    # F = Phi - phi H: the integral of He_j phi is -He_{j-1} phi.
+    edge = [
+        _reduce(sum((e * hermite[j - 1] for j, e in terms.items() if j), _RING(0)))
+        for terms in _edgeworth(order)
+    ]
+    derivatives = [edge]  # of H phi, over phi
+    for _ in range(order):
+        derivatives.append([h.diff(_W) - _W * h for h in derivatives[-1]])
+    delta = [_RING(0)] * (order + 1)
+    for n in range(1, order + 1):
+        residual = -edge[n]
+        power = [_RING(1)] + [_RING(0)] * order
+        for m in range(1, n + 1):
+            power = _multiply(power, delta, n)
+            residual += power[n] * hermite[m - 1] * QQ((-1) ** (m - 1), factorial(m))
+            residual -= _multiply(power, derivatives[m], n)[n] * QQ(1, factorial(m))
+        delta[n] = _reduce(-residual)
+    return {(n, w, v): c for n, p in enumerate(delta) for (w, v, _), c in p.terms() if c}
+
+
+# Fitted part ----------------------------------------------------------------------------------
+
+
+def _lawson(design: np.ndarray, target: np.ndarray, weight: np.ndarray, rounds: int) -> np.ndarray:
+    """Coefficients near the minimum of max |weight (design c - target)|."""
+    importance = np.ones_like(target)
+    scale = np.abs(design * weight[:, None]).max(0)
+    best, best_error = np.zeros(design.shape[1]), np.inf
+    for _ in range(rounds):
+        row = weight * np.sqrt(importance)
+        c = np.linalg.lstsq(design * row[:, None] / scale, target * row, rcond=1e-13)[0] / scale
+        error = np.abs(design @ c - target) * weight
+        if error.max() < best_error:
+            best, best_error = c, error.max()
+        importance *= error / error.mean() + 0.02
+        importance /= importance.mean()
+    return best
+
+
+def _laws() -> Iterator[tuple[object, float, float, int]]:
+    """Binomial and Poisson laws (law, v, d, largest value) from the smallest mean upward."""
+    means = [*np.arange(SMALL_MEAN, 30, 0.5), 35, 40, 50, 60, 80, 100, 150, 200, 400, 1000]
+    for mean in means:
+        yield st.poisson(mean), 0.0, 1.0, int(mean + 8 * mean**0.5 + 10)
+        for p in (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5):
+            n = int(np.ceil(mean / p))
+            p = mean / n
+            top = min(n, int(mean + 8 * (mean * (1 - p)) ** 0.5 + 10))
+            yield st.binom(n, p), p * (1 - p), 1 - 2 * p, top
+
+
+def _lattice_points() -> dict[str, np.ndarray]:
+    """Normal score w and standardised threshold x of P(X <= k), over laws and k."""
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("w", "x", "t", "s", "v", "d")}
+    for law, v, d, top in _laws():
+        k = np.unique(np.linspace(0, top, min(top + 1, 150)).astype(int))
+        below, above = law.cdf(k), law.sf(k)
+        tail = np.minimum(below, above)
+        keep = tail > 3e-9
+        k, below, above, tail = k[keep], below[keep], above[keep], tail[keep]
+        mean, sd = law.mean(), law.std()
+        columns["w"].append(np.where(below < 0.5, sp.ndtri(below), -sp.ndtri(above)))
+        columns["x"].append((k + 0.5 - mean) / sd)
+        columns["t"].append(tail)
+        for name, value in (("s", sd), ("v", v), ("d", d)):
+            columns[name].append(np.full(len(k), value))
+    return {name: np.concatenate(parts) for name, parts in columns.items()}
+
+
+def _monomials(points: dict[str, np.ndarray], keys: list[Key]) -> np.ndarray:
+    w, s, v, d = (points[name] for name in "wsvd")
+    return np.stack([w**a * v**b * d ** (n % 2) / s**n for n, a, b in keys], axis=1)
+
+
+def fitted_expansion(exact: dict[Key, object]) -> dict[Key, float]:
+    """The expansion with orders from FITTED_FROM on refitted, at most quadratic in v.
+
+    The weight trades an error of 1e-7 in the CDF against one of 2 % of the tail probability.
+    """
+    points = _lattice_points()
+    low = {k: float(c) for k, c in exact.items() if k[0] < FITTED_FROM}
+    keys = [
+        (n, a, b)
+        for n in range(FITTED_FROM, ORDER + 1)
+        for a in range((n + 1) % 2, n + 2, 2)
+        for b in range(3)
+    ]
+    base = points["w"] + _monomials(points, list(low)) @ np.array(list(low.values()))
+    density = np.exp(-(points["w"] ** 2) / 2) / np.sqrt(2 * np.pi)
+    weight = density * (1e7 + 50 / points["t"])
+    c = _lawson(_monomials(points, keys), points["x"] - base, weight, rounds=40)
+    return low | dict(zip(keys, c.tolist(), strict=True))
+
+
+def normal_rational() -> tuple[list[float], list[float]]:
+    """Numerator and denominator of |w| / |2 u - 1| as a rational in L, for t >= 2^-33."""
+    t = np.exp(np.linspace(np.log(SMALLEST_TAIL), np.log(0.499), 6000))
+    t = np.concatenate([t, 0.5 - np.geomspace(1e-4, 0.2, 2000)])
+    w, s, logit = -sp.ndtri(t), 1 - 2 * t, -np.log(4 * t * (1 - t))
+    ratio = w / s
+    weight = s * np.exp(-(w**2) / 2) / np.sqrt(2 * np.pi) * 1e8 + s * w * 1e6
+    powers = logit[:, None] ** np.arange(6)
+    design = np.concatenate([powers, -ratio[:, None] * powers[:, 1:]], axis=1)
+    importance, denominator = np.ones_like(t), np.ones_like(t)
+    best, best_error = np.zeros(11), np.inf
+    for _ in range(200):
+        row = np.sqrt(importance) * weight / denominator
+        scale = np.abs(design * row[:, None]).max(0)
+        c = np.linalg.lstsq(design * row[:, None] / scale, ratio * row, rcond=1e-15)[0] / scale
+        denominator = np.abs(1 + powers[:, 1:] @ c[6:])
+        error = np.abs(powers @ c[:6] / (1 + powers[:, 1:] @ c[6:]) - ratio) * weight
+        if error.max() < best_error:
+            best, best_error = c, error.max()
+        importance *= (error / error.mean()) ** 0.7 + 0.01
+        importance /= importance.mean()
+    return best[:6].tolist(), [1.0, *best[6:].tolist()]
+
+
+# The file -------------------------------------------------------------------------------------
+
+
+def tables() -> dict[str, object]:
+    """All tables by the name that they have in the generated module."""
+    exact = cornish_fisher()
+    numerator, denominator = normal_rational()
+    return {
+        "CORNISH_FISHER": {k: f"{c.numerator}/{c.denominator}" for k, c in sorted(exact.items())},
+        "LATTICE": dict(sorted(fitted_expansion(exact).items())),
+        "NORMAL_NUMERATOR": tuple(numerator),
+        "NORMAL_DENOMINATOR": tuple(denominator),
+        "SMALL_MEAN": SMALL_MEAN,
+        "SMALL_TERMS": int(st.poisson.isf(SMALLEST_TAIL, SMALL_MEAN)) + 1,
+        "SMALL_LOWER": int(st.poisson.ppf(0.375, SMALL_MEAN)) + 1,
+    }
+
+
+def render(values: dict[str, object]) -> str:
+    """Source of the generated module."""
+    lines = ['"""Generated by tools/derive_quantiles.py, which documents every table."""', ""]
+    for name, value in values.items():
+        if isinstance(value, dict):
+            lines.append(f"{name} = {{")
+            for key, c in value.items():
+                lines.append(f"    {key}: {c if isinstance(c, float) is False else f'{c:.9e}'},")
+            lines.append("}")
+        elif isinstance(value, tuple):
+            lines += [f"{name} = (", *(f"    {c:.9e}," for c in value), ")"]
+        else:
+            lines.append(f"{name} = {value}")
+    return "\n".join(lines) + "\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the tables, or with ``--check`` say whether they are what this script derives."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    source = render(tables())
+    if parser.parse_args(argv).check:
+        same = TABLES.read_text() == source
+        print("equal" if same else f"{TABLES} differs from what is derived", file=sys.stderr)
+        return 0 if same else 1
+    TABLES.write_text(source)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
