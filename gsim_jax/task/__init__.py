@@ -1,6 +1,7 @@
 """What is to be simulated: schema, expressions, rules, trajectories, task folders."""
 
 from gsim_jax.task.expr import Expression, ExpressionError, parse
+from gsim_jax.task.load import load_schema, load_task
 from gsim_jax.task.outputs import derived_values, output_vector
 from gsim_jax.task.problems import InputError, Problem, SimulatorError, TaskError, near
 from gsim_jax.task.rules import RuleReport, check_rules, rule_problems, rule_violations
@@ -14,6 +15,7 @@ from gsim_jax.task.schema import (
     Schema,
     Variable,
 )
+from gsim_jax.task.tables import read_tables, write_table
 from gsim_jax.task.trajectories import Task, Trajectories
 
 __all__ = [
@@ -36,9 +38,13 @@ __all__ = [
     "Variable",
     "check_rules",
     "derived_values",
+    "load_schema",
+    "load_task",
     "near",
     "output_vector",
     "parse",
+    "read_tables",
     "rule_problems",
     "rule_violations",
+    "write_table",
 ]

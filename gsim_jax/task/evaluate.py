@@ -109,8 +109,8 @@ class Evaluator:
                 return array
             return array[(..., *index, *(slice(None),) * (base.rank - len(index)))]
 
-        picked = (pick(part) for part in (base.value, base.known, base.scale))
-        return Value(*picked, base.rank - len(index))
+        own = base.rank - len(index)
+        return Value(pick(base.value), pick(base.known), pick(base.scale), own)
 
     def _bool(self, value: Any, known: Any, rank: int) -> Value:
         return Value(value, known, np.float32(1.0), rank)
@@ -130,7 +130,10 @@ class Evaluator:
             lead = (1,) * (depth - len(batch)) if rank + depth > 0 else ()
             return array.reshape(lead + batch + (1,) * (rank - own) + event)
 
-        return [Value(*(lift(part, v.rank) for part in v[:3]), rank) for v in values]
+        return [
+            Value(lift(v.value, v.rank), lift(v.known, v.rank), lift(v.scale, v.rank), rank)
+            for v in values
+        ]
 
     def _binary(self, op: str, left: Node, right: Node) -> Value:
         a, b = self._align(self(left), self(right))

@@ -49,9 +49,7 @@ def derived_values(
     return values, {name: masks[name] for name in schema.derived}
 
 
-def output_vector(
-    schema: Schema, state: Mapping[str, Array], inputs: Mapping[str, Array]
-) -> Array:
+def output_vector(schema: Schema, state: Mapping[str, Array], inputs: Mapping[str, Array]) -> Array:
     """The scored scalars of one fully known row; may be jitted and vmapped.
 
     Args:
