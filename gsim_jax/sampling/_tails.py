@@ -45,9 +45,10 @@ def settle(draw: jax.Array, tail: jax.Array) -> jax.Array:
     as expensive. A draw computed twice costs twice, and worse: two fusions may contract
     multiplications and additions differently, so that the people who leave one compartment
     would differ from those who enter the next. A division stops that; an optimization
-    barrier, which is removed before fusion, does not.
+    barrier, which is removed before fusion, does not. The divisor varies with the draw, because
+    one that is broadcast (words shared by many parameter values) becomes a cheap product.
     """
-    return draw / jnp.maximum(tail, 1.0)
+    return draw / jnp.maximum(jnp.minimum(tail, 1.0 + jnp.abs(draw)), 1.0)
 
 
 def polynomial(coefficients: Sequence[float | jax.Array], x: jax.Array) -> jax.Array:
@@ -73,7 +74,8 @@ def normal_quantile(bits: jax.Array, tail: jax.Array) -> jax.Array:
     logit = -jnp.log(4.0 * tail * (1.0 - tail))
     numerator = polynomial([np.float32(c) for c in NORMAL_NUMERATOR], logit)
     denominator = polynomial([np.float32(c) for c in NORMAL_DENOMINATOR], logit)
-    return centred * numerator / denominator
+    # The division has one consumer, so that XLA fuses it (see settle).
+    return centred * (numerator / denominator)
 
 
 def exponential_quantile(bits: jax.Array) -> jax.Array:
