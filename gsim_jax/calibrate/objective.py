@@ -1,0 +1,141 @@
+"""The compiled objective of one candidate: scores of many points of the cube at once.
+
+Compilation is what a candidate costs, so one compiled function serves calibration, ranking and
+diagnosis: `members` points of the unit cube, each with its own panel of `chunk` trajectories.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gsim_jax.calibrate.score import Scores, panel_scores
+from gsim_jax.simulator.panel import Panel, build_panel, repeat, take
+from gsim_jax.simulator.predict import Plan
+from gsim_jax.task import Schema, Task, Trajectories
+
+#: Transitions (trajectories x rows) above which one phase of a long horizon is enough.
+_PLENTY = 2000
+#: Lanes that one call keeps in flight: enough to fill the vector units, little enough for caches.
+_LANES = 25_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the objective is computed; equal for all candidates of a run.
+
+    Attributes:
+        plan: horizons.
+        replicates: draws per forecast.
+        particles: draws per forecast where something is latent or missing.
+        members: points of the cube per call.
+        chunk: trajectories per call.
+        rows: rows to which every panel is padded.
+    """
+
+    plan: Plan
+    replicates: int
+    particles: int
+    members: int
+    chunk: int
+    rows: int
+
+
+def settings_for(task: Task, *, horizons: tuple[int, ...] = (7,), members: int = 16) -> Settings:
+    """Settings from the size of a task's data alone."""
+    splits = [task.train, *([task.validation] if task.validation else [])]
+    rows = max(split.rows for split in splits)
+    count = max(len(split) for split in splits)
+    transitions = count * (rows - 1)
+    steps = tuple(h for h in horizons if 1 < h < rows - 1)
+    stride = max(steps, default=1) if transitions >= _PLENTY else 1
+    particles = int(np.clip(2 ** round(np.log2(6000 / count)), 32, 256))
+    replicates = int(np.clip(2 ** round(np.log2(2000 / count)), 16, 128))
+    tracks = len(Plan(steps, True, stride).tracks[0])
+    chunk = int(np.clip(_LANES // (members * replicates * tracks), 1, count))
+    chunk = int(np.ceil(count / np.ceil(count / chunk)))
+    return Settings(Plan(steps, True, stride), replicates, particles, members, chunk, rows)
+
+
+class Objective:
+    """Scores of one simulator on panels of one task; compiles once, on first use.
+
+    Attributes:
+        simulator: the candidate.
+        schema: the task's schema.
+        settings: shapes.
+        scale: float32[H, V], frozen for the run.
+        compile_seconds: time spent compiling so far.
+    """
+
+    def __init__(
+        self,
+        simulator: Any,
+        schema: Schema,
+        settings: Settings,
+        scale: np.ndarray,
+        *,
+        complete: bool = True,
+    ) -> None:
+        """Args: complete: whether every state of the data is seen, so that no particle is needed."""
+        self.simulator = simulator
+        self.schema = schema
+        self.settings = settings
+        self.scale = np.asarray(scale, np.float32)
+        self.weighted = not complete or bool(simulator.latent) or bool(simulator.observed)
+        self.replicates = settings.particles if self.weighted else settings.replicates
+        self.compile_seconds = 0.0
+
+    def panels(self, data: Trajectories) -> list[Panel]:
+        """Chunks of `chunk` trajectories each, the last one padded with empty trajectories."""
+        settings = self.settings
+        panel = build_panel(self.schema, data, rows=settings.rows, multiple=settings.chunk)
+        starts = range(0, panel.length.shape[0], settings.chunk)
+        return [take(panel, start, settings.chunk) for start in starts]
+
+    def shared(self, panel: Panel) -> Panel:
+        """One panel for all members."""
+        return repeat(panel, self.settings.members)
+
+    @cached_property
+    def _compiled(self) -> Any:
+        run = partial(
+            panel_scores,
+            self.simulator,
+            self.schema,
+            self.settings.plan,
+            jnp.asarray(self.scale),
+            replicates=self.replicates,
+            weighted=self.weighted,
+        )
+        axes = Panel(0, 0, 0, 0, None, 0, 0, 0)  # type: ignore[arg-type]
+        return jax.jit(jax.vmap(run, in_axes=(0, axes, None, None, 0)))
+
+    def scores(self, u: jax.Array, panel: Panel, key: jax.Array, first: int = 0) -> Scores:
+        """Scores of every member.
+
+        Args:
+            u: float32[P, d] on the unit cube, P = `settings.members`.
+            panel: leaves [P, chunk, ...], see `shared`.
+            key: uint32[2], words of all members: common random numbers.
+            first: number of the first trajectory of the chunk.
+
+        Returns:
+            `Scores` with axes [P, chunk, T, ...].
+        """
+        # Member p keeps the free run of replicate p, so that the members' runs are independent.
+        show = np.arange(self.settings.members, dtype=np.int32) % self.replicates
+        arguments = (jnp.asarray(u, jnp.float32), panel, jnp.asarray(key), jnp.uint32(first), show)
+        if self._executable is None:
+            begin = time.perf_counter()
+            self._executable = self._compiled.lower(*arguments).compile()
+            self.compile_seconds += time.perf_counter() - begin
+        return self._executable(*arguments)
+
+    _executable: Any = None

@@ -1,0 +1,109 @@
+"""A local quadratic fit of the score: the last step of calibration, and its error estimate.
+
+Simulated scores are piecewise constant and rough at a fine scale, so derivatives are read from a
+regression over a cloud of points with common random numbers. The minimum of the fitted quadratic
+averages over the roughness; the spread of the units' own slopes gives the error of the point by the
+sandwich formula for minimum-score estimates, H^-1 J H^-1 / n (Dawid, Musio and Ventura, 2016,
+Scandinavian Journal of Statistics 43, section 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import qmc
+
+#: A quadratic in more coordinates than this would need more points than it is worth.
+MAX_DIMENSION = 12
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted quadratic around a centre, in coordinates z of the cloud (radius 1 per axis).
+
+    Attributes:
+        step: float64[d], from the centre to the minimum, at most `reach` long.
+        hessian: float64[d, d], positive definite.
+        slopes: float64[n, d], gradient of each unit's score at the centre.
+    """
+
+    step: np.ndarray
+    hessian: np.ndarray
+    slopes: np.ndarray
+
+
+def cloud_size(dimension: int, members: int) -> int:
+    """Points for a stable fit, a multiple of `members`."""
+    terms = (dimension + 1) * (dimension + 2) // 2
+    return members * int(np.ceil(2 * terms / members))
+
+
+def cloud(dimension: int, count: int, seed: int) -> np.ndarray:
+    """Points in [-1, 1]^d with unit scale per axis, float64[count, d]; even counts are antithetic.
+
+    Antithetic pairs make slope and curvature estimates independent of one another.
+    """
+    half = qmc.Sobol(dimension, seed=seed).random(-(-count // 2))
+    points = 2.0 * half - 1.0
+    return np.concatenate([points, -points])[:count]
+
+
+def fit(points: np.ndarray, scores: np.ndarray, reach: float = 2.0) -> Fit:
+    """Fits score(z) = c + b z + z H z / 2 by least squares.
+
+    Args:
+        points: float64[Q, d], from `cloud`.
+        scores: float64[Q, n], one column per unit (trajectory or block of rows); the score of a
+            point is the mean of its row.
+        reach: the longest step accepted, in radii of the cloud.
+
+    Returns:
+        The fit. Directions of negative or vanishing curvature are given the smallest curvature
+        that the step length allows.
+    """
+    count, dimension = points.shape
+    upper = np.triu_indices(dimension)
+    products = points[:, upper[0]] * points[:, upper[1]]
+    design = np.concatenate([np.ones((count, 1)), points, products], axis=1)
+    beta, *_ = np.linalg.lstsq(design, scores, rcond=None)
+    mean = beta.mean(axis=1)
+    gradient = mean[1 : 1 + dimension]
+    hessian = np.zeros((dimension, dimension))
+    hessian[upper] = mean[1 + dimension :]
+    hessian = hessian + hessian.T
+    values, vectors = np.linalg.eigh(hessian)
+    floor = max(np.linalg.norm(gradient) / reach, 1e-3 * float(np.abs(values).max()), 1e-12)
+    raised = np.maximum(values, floor)
+    step = -vectors @ ((vectors.T @ gradient) / raised)
+    length = float(np.linalg.norm(step))
+    if length > reach:
+        step *= reach / length
+    positive = np.maximum(values, 1e-9 * max(float(np.abs(values).max()), 1e-12))
+    return Fit(step, (vectors * positive) @ vectors.T, beta[1 : 1 + dimension].T)
+
+
+def covariance(fitted: Fit, radius: np.ndarray) -> np.ndarray:
+    """Covariance of the estimate in the coordinates of the search, float64[d, d].
+
+    Args:
+        fitted: the last fit.
+        radius: float64[d], what one radius of the cloud is in the search's coordinates, in which
+            the prior is standard normal.
+
+    Returns:
+        Sandwich covariance combined with the prior, so that what the data do not determine has
+        the prior's standard deviation of 1 and not an infinite one.
+    """
+    units = len(fitted.slopes)
+    scale = 1.0 / radius
+    hessian = fitted.hessian * np.outer(scale, scale)
+    slopes = fitted.slopes * scale
+    centred = slopes - slopes.mean(axis=0)
+    middle = centred.T @ centred / max(units - 1, 1) / units
+    values, vectors = np.linalg.eigh(hessian)
+    inverse = (vectors / np.maximum(values, 1e-12)) @ vectors.T
+    sandwich = inverse @ middle @ inverse
+    # Parallel sum with the prior's unit covariance: A (A + I)^-1.
+    shrunk = sandwich @ np.linalg.inv(sandwich + np.eye(len(radius)))
+    return (shrunk + shrunk.T) / 2
