@@ -43,7 +43,7 @@ def binomial_from_bits(bits: jax.Array, n: jax.Array, p: jax.Array) -> jax.Array
     p = jnp.minimum(jnp.where(fold, 1.0 - p, p), 1.0 + tail)
     q = 1.0 - p
     trials = n.astype(jnp.float32)
-    odds = p / (q * SMALL_MEAN)
+    odds = (p / q) * np.float32(1 / SMALL_MEAN)
     small = count_small(upper, tail, lambda k: (trials - (k - 1)) * odds)
     large = _binomial_large(normal_quantile(bits, tail), n, trials, p, q)
     k = jnp.where(trials * p <= SMALL_MEAN, small.astype(jnp.float32), large)
