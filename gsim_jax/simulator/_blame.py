@@ -1,4 +1,4 @@
-"""Child side: from an exception raised in a simulator file to a problem that its author can mend."""
+"""Child side: from an exception raised in a simulator file to a problem its author can mend."""
 
 from __future__ import annotations
 

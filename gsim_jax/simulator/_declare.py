@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gsim_jax.simulator.priors import Prior
-from gsim_jax.simulator.template import ARGUMENTS, OPTIONAL, REQUIRED, State
+from gsim_jax.simulator.template import (
+    ARGUMENTS,
+    OPTIONAL,
+    OTHER_GROUPS,
+    REQUIRED,
+    RESERVED,
+    State,
+    is_name,
+)
 from gsim_jax.task.problems import Problem, near
 
-#: Groups of parameters that belong to no submodule.
-OTHER_GROUPS = ("couple", "observe", "initial")
-_RESERVED = (*REQUIRED, *OPTIONAL, "outputs", "submodule")
 _PLAIN = {name: parameters for name, parameters in ARGUMENTS.items() if name != "submodule"}
 
 
@@ -39,11 +44,6 @@ class Declared:
     def refuse(self, code: str, message: str, line: int | None = None) -> None:
         """Notes a problem."""
         self.problems.append(Problem(code, message, file=self.filename, line=line))
-
-
-def is_name(name: Any) -> bool:
-    """Whether something is a name: an ASCII identifier of at most 64 characters."""
-    return isinstance(name, str) and name.isascii() and name.isidentifier() and len(name) <= 64
 
 
 def read(
@@ -78,7 +78,7 @@ def _read_submodules(found: Declared, module: Mapping[str, Any], lines: Mapping[
         if not inspect.isfunction(function) or not is_name(name):
             text = f"expected functions in SUBMODULES; got {_short(function)}"
             found.refuse("not-a-function", text, line)
-        elif name in found.functions or name in _RESERVED:
+        elif name in found.functions or name in RESERVED:
             why = "is listed twice" if name in found.functions else "is a reserved name"
             found.refuse("bad-submodule", f"SUBMODULES: {name!r} {why}; rename it", line)
         else:

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gsim_jax.simulator._blocks import Operand
-from gsim_jax.simulator._declare import is_name
 from gsim_jax.simulator.interface import Interface
+from gsim_jax.simulator.template import is_name
 from gsim_jax.simulator.vocabulary import Shaped
 from gsim_jax.task.problems import Problem, SimulatorError, near
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gsim_jax.sampling import LAWS
-from gsim_jax.simulator.cost import Budget, draw_cost
+from gsim_jax.simulator.cost import Budget, draw_cost, scan_cost
 from gsim_jax.simulator.document import check_field, exactly, refuse
 from gsim_jax.simulator.vocabulary import TABLE, Shaped, fields
 
@@ -267,7 +267,8 @@ class Reader:
         stacked = [Shaped(leaf.dtype, (length, *leaf.shape)) for leaf in found[carry:]]
         self._same(found[:carry], inner[consts : consts + carry], f"{where}.body (carry)")
         self._same([*found[:carry], *stacked], outs, where)
-        cost = length * (1 + code.cost) + sum(leaf.size for leaf in stacked)
+        moved = sum(leaf.size for leaf in (*inner[consts:], *found))
+        cost = scan_cost(length, code.cost, moved)
         parameters = {"length": length, "reverse": reverse, "carry": carry, "consts": consts}
         return Step("scan", tuple(v for v, _ in ins), outs, parameters, max(1, cost), code)
 

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from gsim_jax.simulator import priors
-from gsim_jax.simulator._declare import OTHER_GROUPS, is_name
-from gsim_jax.simulator.template import KINDS, OPTIONAL, REQUIRED
+from gsim_jax.simulator.template import KINDS, OPTIONAL, OTHER_GROUPS, REQUIRED, RESERVED, is_name
 from gsim_jax.simulator.vocabulary import Shaped, fields
 from gsim_jax.task.problems import Problem, SimulatorError
 
@@ -201,7 +200,7 @@ def _read_submodules(listed: Any) -> tuple[str, ...]:
     if type(listed) is not list or not 1 <= len(listed) <= _MOST_SUBMODULES:
         refuse("bad-document", "submodules", f"expected 1 to {_MOST_SUBMODULES} names")
     names = tuple(_name(name, "submodules") for name in listed)
-    if len(set(names)) != len(names) or {*names} & {*REQUIRED, *OPTIONAL, "outputs", "submodule"}:
+    if len(set(names)) != len(names) or {*names} & set(RESERVED):
         refuse("bad-document", "submodules", "expected different names, none of them reserved")
     return names
 

@@ -216,7 +216,7 @@ def Normal(loc=0.0, scale=1.0, *, guess=None, shape=(), unit="", doc="") -> Prio
 
 
 def LogNormal(loc=0.0, scale=1.0, *, guess=None, shape=(), unit="", doc="") -> Prior:
-    """exp of a normal with mean `loc` and standard deviation `scale`."""
+    """Lognormal: the exponential of a normal with mean `loc` and standard deviation `scale`."""
     return _declare("LogNormal", {"loc": loc, "scale": scale}, guess, shape, unit, doc)
 
 
@@ -238,7 +238,7 @@ def Integer(low, high, *, guess=None, shape=(), unit="", doc="") -> Prior:
 
 
 def Choice(*values, guess=None, shape=(), unit="", doc="") -> Prior:
-    """One of the given numbers, all alike: `Choice(1, 2, 4, guess=2)` or `Choice([1, 2, 4], ...)`."""
+    """One of the given numbers, all alike: `Choice(1, 2, 4, guess=2)` or a list of them."""
     if len(values) == 1 and isinstance(values[0], list | tuple):
         values = tuple(values[0])
     return _declare("Choice", {"values": list(values)}, guess, shape, unit, doc)

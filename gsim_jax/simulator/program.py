@@ -2,149 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-from jax import lax
 
-from gsim_jax.sampling import LAWS
 from gsim_jax.simulator import document as documents
-from gsim_jax.simulator.code import Code, DrawSite, Operand, Reader, Step
-from gsim_jax.simulator.cost import Budget
+from gsim_jax.simulator.code import DrawSite, Reader
+from gsim_jax.simulator.cost import Budget, expensive
 from gsim_jax.simulator.document import refuse
-from gsim_jax.simulator.interface import Interface, Path
-from gsim_jax.simulator.vocabulary import TABLE, Shaped
-
-Arrays = dict[str, jax.Array]
-#: (function, ordinal, shape, words per draw, loop index uint32) -> uint32[*shape] or [*shape, words]
-WordSource = Callable[[str, int, tuple[int, ...], int, Any], jax.Array]
-
-
-@dataclass(frozen=True)
-class StateSpec:
-    """One state variable.
-
-    Attributes:
-        kind: `"count"`, `"real"`, `"flag"` or `"category"`.
-        dtype: `"int32"` or `"float32"`.
-        shape: shape of the value.
-        min: least value, or None.
-        max: greatest value, or None.
-    """
-
-    kind: str
-    dtype: str
-    shape: tuple[int, ...] = ()
-    min: float | None = None
-    max: float | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Function:
-    """One function of a program.
-
-    Attributes:
-        name: its name.
-        paths: where its inputs come from.
-        code: its operations.
-        outputs: names of its results.
-        shapes: dtypes and shapes of its results.
-    """
-
-    name: str
-    paths: tuple[Path, ...]
-    code: Code
-    outputs: tuple[str, ...]
-    shapes: tuple[Shaped, ...]
-
-    def __call__(self, given: Mapping[str, Any], words: WordSource) -> Arrays:
-        """Evaluates the function on one lane.
-
-        Args:
-            given: values by root and name, e.g. `{"state": {...}, "params": {...}}`.
-            words: source of the random words.
-
-        Raises:
-            KeyError: a value that the function reads is not given.
-        """
-        leaves = zip(self.paths, self.code.inputs, strict=True)
-        values = [_take(given, path, leaf, self.name) for path, leaf in leaves]
-        results = _evaluate(self.code, values, _Draws(self.name, words), None)
-        return dict(zip(self.outputs, results, strict=True))
-
-
-def _take(given: Mapping[str, Any], path: Path, leaf: Shaped, function: str) -> jax.Array:
-    value: Any = given
-    for part in path:
-        if part not in value:
-            raise KeyError(f"{function} reads {'.'.join(path)}, which is not given")
-        value = value[part]
-    array = jnp.asarray(value)
-    if array.shape != leaf.shape:
-        text = f"{function}: expected {'.'.join(path)} of shape {leaf.shape}; got {array.shape}"
-        raise ValueError(text + " (programs are written for one lane: vmap them)")
-    return array.astype(leaf.dtype)
-
-
-@dataclass(frozen=True)
-class _Draws:
-    function: str
-    words: WordSource
-
-    def __call__(self, step: Step, arguments: list[Any], loop: Any) -> jax.Array:
-        law, shape = LAWS[step.parameters["law"]], step.parameters["shape"]
-        count = law.words_per_draw(*arguments)
-        index = jnp.uint32(0) if loop is None else loop
-        bits = self.words(self.function, step.parameters["site"], shape, count, index)
-        return law.from_bits(bits.reshape(law.bits_shape(shape, *arguments)), *arguments)
-
-
-def _evaluate(code: Code, inputs: list[Any], draws: _Draws, loop: Any) -> list[jax.Array]:
-    values = list(inputs)
-
-    def read(operand: Operand) -> Any:
-        return values[operand] if isinstance(operand, int) else operand
-
-    for step in code.steps:
-        arguments = [read(operand) for operand in step.ins]
-        if step.operation == "draw":
-            values.append(draws(step, arguments, loop))
-        elif step.operation == "scan":
-            values.extend(_scan(step, arguments, draws, loop))
-        else:
-            out = TABLE[step.operation].evaluate(*arguments, **step.parameters)
-            values.extend(out if isinstance(out, list) else [out])
-    return [jnp.asarray(read(operand)) for operand in code.outputs]
-
-
-def _scan(step: Step, arguments: list[Any], draws: _Draws, loop: Any) -> list[jax.Array]:
-    body, length = step.body, step.parameters["length"]
-    assert body is not None
-    first = step.parameters["consts"]
-    last = first + step.parameters["carry"]
-    consts = arguments[:first]
-    # Draws in the body are told apart by the index of their turn; other bodies need no counter.
-    turns = lax.iota("uint32", length) if body.draws else None
-
-    def turn(carry: list[Any], row: tuple[Any, list[Any]]) -> tuple[list[Any], list[Any]]:
-        at, rows = row
-        if at is not None and loop is not None:
-            at = loop * jnp.uint32(length) + at
-        out = _evaluate(body, [*consts, *carry, *rows], draws, at)
-        return out[: last - first], out[last - first :]
-
-    start = [jnp.asarray(value) for value in arguments[first:last]]
-    carry, stacked = lax.scan(
-        turn,
-        start,
-        (turns, [jnp.asarray(value) for value in arguments[last:]]),
-        length=length,
-        reverse=step.parameters["reverse"],
-    )
-    return [*carry, *stacked]
+from gsim_jax.simulator.evaluate import Arrays, Function
+from gsim_jax.simulator.graph import CausalGraph
+from gsim_jax.simulator.interface import Interface
+from gsim_jax.simulator.lanes import WordSource
+from gsim_jax.simulator.link import Linker
+from gsim_jax.simulator.native import StateSpec
+from gsim_jax.simulator.parameters import ParameterSpace
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +32,7 @@ class Program:
     Attributes:
         states: the task's states, then the latent ones.
         latent: names of the latent states.
-        parameters: priors by group and name as in the document, sorted by name.
+        parameters: the parameters on the unit cube, by group and name, both sorted.
         submodules: names in order.
         draws: every draw site.
         doc: what the simulator is, in words.
@@ -166,7 +41,7 @@ class Program:
 
     states: dict[str, StateSpec]
     latent: tuple[str, ...]
-    parameters: dict[str, dict[str, dict[str, Any]]]
+    parameters: ParameterSpace
     submodules: tuple[str, ...]
     draws: tuple[DrawSite, ...]
     doc: str
@@ -197,18 +72,16 @@ class Program:
         if clash:
             refuse("bad-document", f"latent.{min(clash)}", "is a state or input of the task")
         interface = Interface.of(signature, read.latent, read.shapes, read.submodules)
-        functions, draws = _Linker(interface, Reader(budget)).link(read.functions)
+        functions, draws = Linker(interface, Reader(budget)).link(read.functions)
         entries = {**signature["states"], **read.latent}
         states = {
-            name: StateSpec(
-                entry["kind"], leaf.dtype, leaf.shape, entry.get("min"), entry.get("max")
-            )
-            for (name, leaf), entry in zip(interface.states.items(), entries.values(), strict=True)
+            name: StateSpec(entry["kind"], tuple(entry["shape"]), entry["min"], entry["max"])
+            for name, entry in entries.items()
         }
         canonical = documents.to_bytes(documents.parse(raw, budget.bytes))
         return cls(
-            states, tuple(read.latent), read.parameters, read.submodules, draws, read.doc,
-            functions, canonical,
+            states, tuple(read.latent), ParameterSpace.from_json(read.parameters), read.submodules,
+            draws, read.doc, functions, canonical,
         )  # fmt: skip
 
     def __eq__(self, other: object) -> bool:
@@ -224,10 +97,31 @@ class Program:
         return self._raw
 
     @property
+    def observed(self) -> tuple[str, ...]:
+        """Names of the variables that `observe` reports, () without it."""
+        return self.functions["observe"].outputs if "observe" in self.functions else ()
+
+    @cached_property
+    def graph(self) -> CausalGraph:
+        """Which states and inputs at t reach which states at t + 1."""
+        return CausalGraph.of(self.functions, self.submodules, tuple(self.states))
+
+    @property
     def cost(self) -> int:
         """Counted operations per lane and step: submodules, couple, observe."""
+        return sum(function.code.cost for function in self._per_step())
+
+    def expensive(self, most: int = 5) -> list[tuple[str, float]]:
+        """The operations that cost most, in words, with their share of `cost`.
+
+        Args:
+            most: how many to name.
+        """
+        return expensive({f.name: f.code for f in self._per_step()}, most)
+
+    def _per_step(self) -> list[Function]:
         names = (*self.submodules, "couple", "observe")
-        return sum(self.functions[n].code.cost for n in names if n in self.functions)
+        return [self.functions[name] for name in names if name in self.functions]
 
     def initial(
         self,
@@ -315,13 +209,12 @@ class Program:
     ) -> Arrays | None:
         """What the table shows of a state, or None where the simulator does not say.
 
-        States that `observe` does not return are shown as they are.
+        Only the states in `observed` are returned; all others are shown as they are.
         """
         if "observe" not in self.functions:
             return None
         given = {"state": state, "outputs": outputs, "params": params.get("observe", {})}
-        shown = {name: state[name] for name in self.states if name not in self.latent}
-        return shown | self.functions["observe"](given, words)
+        return self.functions["observe"](given, words)
 
     def implied(
         self, previous: Mapping[str, Any], current: Mapping[str, Any], inputs: Mapping[str, Any]
@@ -335,75 +228,3 @@ class Program:
 
 def _no_words(*_: Any) -> jax.Array:
     raise AssertionError("implied takes no draws; documents with such a draw are refused")
-
-
-@dataclass
-class _Linker:
-    """Joins the functions of a document: what one returns is what later ones may read."""
-
-    interface: Interface
-    reader: Reader
-
-    def link(self, listed: Mapping[str, Any]) -> tuple[dict[str, Function], tuple[DrawSite, ...]]:
-        produced: dict[str, Shaped] = {}
-        functions: dict[str, Function] = {}
-        optional = [name for name in ("observe", "implied") if name in listed]
-        spent = 0
-        for name in (*self.interface.submodules, "couple", "initial", *optional):
-            function = self._function(name, listed[name], produced)
-            functions[name] = function
-            returned = dict(zip(function.outputs, function.shapes, strict=True))
-            self._check_outputs(name, returned, produced)
-            if name in self.interface.submodules:
-                produced |= returned
-            if name not in ("initial", "implied"):
-                spent += function.code.cost
-            if spent > self.reader.budget.cost:
-                text = f"the cost per lane and step is over the budget of {self.reader.budget.cost}"
-                refuse("too-costly", f"functions.{name}", text)
-        return functions, tuple(self.reader.draws)
-
-    def _function(self, name: str, entry: Any, produced: Mapping[str, Shaped]) -> Function:
-        where = f"functions.{name}"
-        documents.exactly(entry, ("inputs", "operations", "outputs"), where)
-        allowed = self.interface.given(name, produced)
-        if type(entry["inputs"]) is not list or type(entry["outputs"]) is not dict:
-            refuse("bad-document", where, "expected a list of inputs and an object of outputs")
-        paths: list[Path] = []
-        for item in entry["inputs"]:
-            documents.exactly(item, ("path", "dtype", "shape"), f"{where}.inputs")
-            path = item["path"]
-            known = type(path) is list and all(type(p) is str for p in path)
-            if not known or tuple(path) not in allowed or tuple(path) in paths:
-                text = f"expected different paths that {name} may read; got {str(path)[:80]}"
-                refuse("bad-document", f"{where}.inputs", text)
-            leaf = self.reader.shaped(item, f"{where}.inputs")
-            if leaf != allowed[tuple(path)]:
-                text = f"{'.'.join(path)}: expected {allowed[tuple(path)]}; got {leaf}"
-                refuse("bad-document", f"{where}.inputs", text)
-            paths.append(tuple(path))
-        names = tuple(entry["outputs"])
-        listed = [entry["outputs"][n] for n in names]
-        inputs = [allowed[path] for path in paths]
-        code, shapes = self.reader.code(inputs, entry["operations"], listed, where, 1, 0)
-        if name == "implied" and code.draws:
-            refuse("bad-document", where, "implied must not draw")
-        return Function(name, tuple(paths), code, names, tuple(shapes))
-
-    def _check_outputs(
-        self, name: str, returned: Mapping[str, Shaped], produced: Mapping[str, Shaped]
-    ) -> None:
-        where = f"functions.{name}.outputs"
-        if name in self.interface.submodules:
-            for out in returned:
-                if not documents.is_name(out) or out in produced:
-                    text = f"expected names of outputs, none twice; got {out[:60]!r}"
-                    refuse("bad-document", where, text)
-            return
-        wanted = {"observe": self.interface.shown, "implied": produced}
-        known = wanted.get(name, self.interface.states)
-        missing = set(known) - set(returned) if name in ("couple", "initial") else set()
-        wrong = [out for out, leaf in returned.items() if known.get(out) != leaf]
-        if missing or wrong:
-            text = f"expected {dict(known)}"[:300]
-            refuse("bad-document", where, f"{text}; wrong or missing: {(wrong or [*missing])[0]}")

@@ -18,6 +18,10 @@ BUILTINS: tuple[str, ...] = (
 )  # fmt: skip
 #: Functions of a file that are not submodules.
 REQUIRED, OPTIONAL = ("couple",), ("initial", "observe", "implied")
+#: Names that a submodule cannot have.
+RESERVED = (*REQUIRED, *OPTIONAL, "outputs", "submodule")
+#: Groups of parameters that belong to no submodule.
+OTHER_GROUPS = ("couple", "observe", "initial")
 #: Arguments of the functions of a file, in order.
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "initial": ("observed", "seen", "params", "key"),
@@ -30,6 +34,11 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
 KINDS: dict[str, str] = {
     "count": "int32", "real": "float32", "flag": "int32", "category": "int32",
 }  # fmt: skip
+
+
+def is_name(name: Any) -> bool:
+    """Whether something is a name: an ASCII identifier of at most 64 characters."""
+    return isinstance(name, str) and name.isascii() and name.isidentifier() and len(name) <= 64
 
 
 class StateError(ValueError):

@@ -1,7 +1,7 @@
 """Reading and writing at computed places: gather and scatter.
 
-What JAX calls `promise_in_bounds` becomes `clip` (reads) or `drop` (writes) here: a promise is worth
-nothing in a document that anyone may have written. For the same reason the hints
+What JAX calls `promise_in_bounds` becomes `clip` (reads) or `drop` (writes) here: a promise is
+worth nothing in a document that anyone may have written. For the same reason the hints
 `indices_are_sorted` and `unique_indices` are not kept.
 """
 
@@ -20,6 +20,7 @@ _MODES = {"clip": lax.GatherScatterMode.CLIP, "drop": lax.GatherScatterMode.FILL
 _SCATTERS = {
     "scatter_set": ("scatter", lax.scatter),
     "scatter_add": ("scatter-add", lax.scatter_add),
+    "scatter_sub": ("scatter-sub", lax.scatter_sub),
     "scatter_mul": ("scatter-mul", lax.scatter_mul),
     "scatter_min": ("scatter-min", lax.scatter_min),
     "scatter_max": ("scatter-max", lax.scatter_max),
@@ -97,7 +98,7 @@ def _scatter(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _scatter_cost(p: Mapping[str, Any], ins: Sequence[Shaped], outs: Sequence[Shaped]) -> int:
     # The target is copied, and every update is a dependent read and write.
-    return total(outs) + 8 * ins[2].size
+    return total(outs) + 16 * ins[2].size
 
 
 _MODE = fields.one_of(*_MODES)

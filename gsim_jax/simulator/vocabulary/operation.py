@@ -49,6 +49,9 @@ def per_input(weight: int = 1) -> Cost:
     return lambda parameters, ins, outs: weight * max(total(ins), total(outs))
 
 
+_ONE_PER_OUTPUT = per_output()
+
+
 @dataclass(frozen=True)
 class Operation:
     """One operation of the vocabulary.
@@ -69,7 +72,7 @@ class Operation:
     primitives: tuple[str, ...] = ()
     parameters: Mapping[str, Field] = field(default_factory=dict)
     encode: Encode = lambda parameters: {}
-    cost: Cost = per_output()
+    cost: Cost = _ONE_PER_OUTPUT
     arity: tuple[int, int] = (1, 1)
     results: tuple[int, int] = (1, 1)
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from gsim_jax.simulator.vocabulary import fields
-from gsim_jax.simulator.vocabulary.arrays import ints
+from gsim_jax.simulator.vocabulary.arrays import ints, log_length
 from gsim_jax.simulator.vocabulary.operation import Operation, Shaped, Unencodable, per_input
 
 _REDUCTIONS = {
@@ -34,8 +34,7 @@ _EXTREMES = {"argmax": lax.argmax, "argmin": lax.argmin}
 
 def _running_cost(p: Mapping[str, Any], ins: Sequence[Shaped], outs: Sequence[Shaped]) -> int:
     # JAX runs these as a tree of log2(length) passes on most devices.
-    longest = max((max(v.shape, default=1) for v in ins), default=1)
-    return sum(v.size for v in outs) * max(1, math.ceil(math.log2(max(2, longest))))
+    return 3 * outs[0].size * log_length(ins)
 
 
 def _reduction(name: str, function: Callable[..., Any]) -> Operation:
