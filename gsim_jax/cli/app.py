@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0 done, 1 failed, 2 bad input.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     own = words[: words.index("--")] if "--" in words else words
     as_json, debug = "--json" in own, "--debug" in own
     name = next((word for word in words if not word.startswith("-")), None)

@@ -118,7 +118,7 @@ def bench(options: Options, name: str | None, names: bool) -> Reply:
 
 
 def _benchmarks() -> dict[str, Path]:
-    """Benchmarks by name: ``benchmarks/*.py`` beside the package; names with a _ are no benchmarks."""
+    """Benchmarks by name: ``benchmarks/*.py`` beside the package, but for those with a _."""
     folder = Path(__file__).resolve().parents[2] / "benchmarks"
     paths = sorted(folder.glob("*.py")) if folder.is_dir() else []
     return {path.stem: path for path in paths if not path.stem.startswith("_")}

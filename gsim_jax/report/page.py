@@ -73,7 +73,6 @@ def render(record: RunRecord) -> str:
     environment.filters.update(
         number=words.number,
         plus_minus=words.plus_minus,
-        percent=words.percent,
         horizon=words.horizon_words,
     )
     return environment.get_template("report.html.j2").render(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -138,7 +139,7 @@ def _numbers(values: Sequence[float | None]) -> np.ndarray:
     return np.array([np.nan if value is None else value for value in values], dtype=float)
 
 
-def _style(salt: str) -> dict[str, object]:
+def _style(salt: str) -> dict[Any, Any]:
     return {
         "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
         "svg.hashsalt": salt,  # ids repeat from run to run, and differ between figures

@@ -197,7 +197,7 @@ def read_record(directory: Path | str) -> RunRecord:
 
 
 def _read_events(path: Path) -> list[dict[str, Any]]:
-    """All whole lines; a last line without its newline was being written when the run was killed."""
+    """All whole lines; one without its newline was being written when the run was killed."""
     if not path.is_file():
         return []
     whole = path.read_bytes().rpartition(b"\n")[0].splitlines()

@@ -68,9 +68,9 @@ def gap_words(gap: float | None, se: float | None) -> str:
     return signed(plus_minus(gap, se)) if gap is not None else "—"
 
 
-def percent(value: float) -> str:
-    """A p-value for reading: ``0.31``, ``0.004``, ``< 0.001``."""
-    return "< 0.001" if value < 0.001 else f"{value:.2g}"
+def p_words(p_value: float) -> str:
+    """``p = 0.31``, ``p = 0.004``, ``p < 0.001``."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
 
 
 def horizon_words(horizon: str) -> str:
@@ -100,9 +100,8 @@ def verdict(candidate: Candidate) -> str:
     Returns:
         Words; names the worst misfit where there is one.
     """
-    p_value = (
-        f" (bootstrap p = {percent(candidate.p_value)})" if candidate.p_value is not None else ""
-    )
+    chance = candidate.p_value
+    p_value = f" (bootstrap {p_words(chance)})" if chance is not None else ""
     if candidate.adequate:
         text = f"Adequate: data like these are what this simulator produces{p_value}."
     else:

@@ -9,7 +9,7 @@ import numpy as np
 
 SOURCE = '''"""Synthetic: two stages in a row."""
 PARAMS = {
-    "leaving": {"rate": Uniform(0.0, 2.0, guess=0.4, unit="1/day", doc="how fast <stage one> empties")},
+    "leaving": {"rate": Uniform(0.0, 2.0, guess=0.4, unit="1/day", doc="how fast <one> empties")},
     "ending": {"p": Beta(2.0, 2.0, guess=0.2, doc="chance that a day is the last")},
 }
 LATENT = {}
@@ -30,6 +30,10 @@ def couple(state, inputs, outputs, params, key):
 SUBMODULES = (leaving, ending)
 '''
 
+CANDIDATE = (
+    "id", "round", "slot", "title", "score", "floor", "gap", "gap_se", "adequate", "parameters",
+)  # fmt: skip
+
 PRIORS = {
     "leaving": {
         "rate": {
@@ -38,7 +42,7 @@ PRIORS = {
             "guess": 0.4,
             "shape": [],
             "unit": "1/day",
-            "doc": "how fast <stage one> empties",
+            "doc": "how fast <one> empties",
         }
     },
     "ending": {
@@ -166,8 +170,7 @@ def write_run(directory: Path, *, trajectories: int = 1, finished: bool = True) 
         (folder / "program.json").write_text(json.dumps({"parameters": PRIORS}))
         (folder / "diagnosis.json").write_text(json.dumps(found))
         (folder / "bands.json").write_text(json.dumps(bands(trajectories)))
-        keys = "id round slot title score floor gap gap_se adequate parameters".split()
-        events.append({"event": "candidate", **{key: found[key] for key in keys}})
+        events.append({"event": "candidate", **{key: found[key] for key in CANDIDATE}})
         if slot in (1, 0) and number in (1, 3):
             problem = {
                 "code": "unknown-name",
