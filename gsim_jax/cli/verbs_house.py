@@ -78,6 +78,7 @@ def doctor(options: Options) -> Reply:
 
     def show(console: Console) -> None:
         words = table("", "")
+        words.show_header = False
         words.add_row("Python", f"{fields['python']} on {fields['platform']}")
         words.add_row("cores", str(fields["cores"]))
         for device in devices:

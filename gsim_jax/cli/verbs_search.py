@@ -45,9 +45,9 @@ def run(
 
     --out is the run folder, by default the first free of runs/NAME, runs/NAME-2, …
     """
-    from gsim_jax import search
-
     _only_one(task, resume)
+    from gsim_jax import search  # after the arguments: a usage error answers at once
+
     with _watch() as watch:
         if resume is not None:
             result = search.resume(resume, listener=watch.listen)
