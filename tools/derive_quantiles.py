@@ -67,7 +67,7 @@ def cumulants(highest: int) -> dict[int, object]:
 
 
 def _edgeworth(order: int) -> list[dict[int, object]]:
-    """exp of the corrected cumulant series: per order of 1/s, coefficients of (i t)^j."""
+    """Exponential of the corrected cumulant series: per order of 1/s, coefficients of (i t)^j."""
     log_series: dict[int, dict[int, object]] = {}
     for r, c in cumulants(order + 2).items():
         if r > 2:
@@ -153,18 +153,19 @@ def _laws() -> Iterator[tuple[object, float, float, int]]:
 
 
 def _lattice_points() -> dict[str, np.ndarray]:
-    """Normal score w and standardised threshold x of P(X <= k), over laws and k."""
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("w", "x", "t", "s", "v", "d")}
+    """Normal score w, standardised threshold x and density f of P(X <= k), over laws and k."""
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in "wxftsvd"}
     for law, v, d, top in _laws():
         k = np.unique(np.linspace(0, top, min(top + 1, 150)).astype(int))
         below, above = law.cdf(k), law.sf(k)
         tail = np.minimum(below, above)
-        keep = tail > 3e-9
+        keep = (tail > 3e-9) & (k < top)
         k, below, above, tail = k[keep], below[keep], above[keep], tail[keep]
         mean, sd = law.mean(), law.std()
         columns["w"].append(np.where(below < 0.5, sp.ndtri(below), -sp.ndtri(above)))
         columns["x"].append((k + 0.5 - mean) / sd)
         columns["t"].append(tail)
+        columns["f"].append(sd * np.sqrt(law.pmf(k) * law.pmf(k + 1)))
         for name, value in (("s", sd), ("v", v), ("d", d)):
             columns[name].append(np.full(len(k), value))
     return {name: np.concatenate(parts) for name, parts in columns.items()}
@@ -189,8 +190,7 @@ def fitted_expansion(exact: dict[Key, object]) -> dict[Key, float]:
         for b in range(3)
     ]
     base = points["w"] + _monomials(points, list(low)) @ np.array(list(low.values()))
-    density = np.exp(-(points["w"] ** 2) / 2) / np.sqrt(2 * np.pi)
-    weight = density * (1e7 + 50 / points["t"])
+    weight = points["f"] * (1e7 + 50 / points["t"])
     c = _lawson(_monomials(points, keys), points["x"] - base, weight, rounds=40)
     return low | dict(zip(keys, c.tolist(), strict=True))
 
