@@ -120,8 +120,9 @@ def bench(options: Options, name: str | None, names: bool) -> Reply:
 
 def _benchmarks() -> dict[str, Path]:
     """Benchmarks by name: ``benchmarks/*.py`` beside the package, but for those with a _."""
-    folder = Path(__file__).resolve().parents[2] / "benchmarks"
-    paths = sorted(folder.glob("*.py")) if folder.is_dir() else []
+    root = Path(__file__).resolve().parents[2]
+    # In site-packages a folder of this name would be somebody else's.
+    paths = sorted((root / "benchmarks").glob("*.py")) if (root / "Makefile").is_file() else []
     return {path.stem: path for path in paths if not path.stem.startswith("_")}
 
 
