@@ -70,15 +70,14 @@ def converse(
     with contextlib.ExitStack() as stack:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         stack.callback(near.close)
-        descriptors = [*os.pipe(), *os.pipe()]
-        request_out, request_in, reply_out, reply_in = descriptors
-        holder = [stack.enter_context(_Owned(each)) for each in descriptors]
+        request_out, request_in = [stack.enter_context(_Owned(each)) for each in os.pipe()]
+        reply_out, reply_in = [stack.enter_context(_Owned(each)) for each in os.pipe()]
         try:
-            zygote.fork(far.fileno(), request_out, reply_in)
+            zygote.fork(far.fileno(), request_out.descriptor, reply_in.descriptor)
         finally:
             far.close()
-        holder[0].close()
-        holder[3].close()
+        request_out.close()
+        reply_in.close()
         stack.callback(_bury, near, outcome)
         if not _hear_layers(near, outcome):
             return outcome
@@ -86,7 +85,8 @@ def converse(
         if not request:
             outcome.ending = "reply"
             return outcome
-        _feed_and_read(holder[1], reply_out, request, outcome, time.monotonic() + wall, output)
+        deadline = time.monotonic() + wall
+        _feed_and_read(request_in, reply_out.descriptor, request, outcome, deadline, output)
     return outcome
 
 
@@ -189,7 +189,8 @@ def _complete(received: bytearray, outcome: Outcome, output: int) -> bool:
 
 def _bury(near: socket.socket, outcome: Outcome) -> None:
     with contextlib.suppress(OSError):
-        near.send(b"end")
+        # No packet: one that the keeper leaves unread would turn its report into ECONNRESET.
+        near.shutdown(socket.SHUT_WR)
     deadline = time.monotonic() + _END_SECONDS
     while not outcome.end and time.monotonic() < deadline:
         packet = _packet(near, _END_SECONDS)

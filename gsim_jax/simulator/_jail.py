@@ -1,9 +1,9 @@
-"""Confines a process before it runs model-written code: limits, namespaces, a root of its own,
-no capabilities, Landlock, seccomp.
+"""Confines a process before it runs model-written code.
 
-Every layer is tried, then reported as it came out; nothing is assumed. The order matters: a mount
-needs the capabilities that are dropped after it, and the last filter refuses the calls that built
-the others. Only the standard library is used: this runs in the child, before the program does.
+Limits, namespaces, a root of its own, no capabilities, Landlock, seccomp: every layer is tried,
+then reported as it came out; nothing is assumed. The order matters: a mount needs the capabilities
+that are dropped after it, and the last filter refuses the calls that built the others. Only the
+standard library is used: this runs in the child, before the program does.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ _VERSION = 1
 
 
 class _Ruleset(ctypes.Structure):
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("files", ctypes.c_uint64),
         ("net", ctypes.c_uint64),
         ("scoped", ctypes.c_uint64),
@@ -33,7 +33,7 @@ class _Ruleset(ctypes.Structure):
 class _Beneath(ctypes.Structure):
     _pack_ = 1
     _layout_ = "ms"  # what `_pack_` means; Python 3.14 wants it said
-    _fields_ = [("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32)]  # noqa: RUF012
+    _fields_ = [("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32)]
 
 
 def version() -> int:

@@ -26,22 +26,22 @@ _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32_BIT = 0x3FFFFFFF  # numbers above belong to the x32 table of x86_64
 _LAST_KNOWN = 450
 
-_READ_FILES = (
-    "access faccessat faccessat2 fadvise64 fstatfs getcwd getdents getdents64 lstat newfstatat "
-    "readlink readlinkat stat statfs statx"
-).split()
-_PLAIN = (
-    "alarm arch_prctl brk clock_getres clock_gettime clock_nanosleep close close_range dup dup2 "
-    "dup3 epoll_create1 epoll_ctl epoll_pwait epoll_wait eventfd2 exit exit_group fstat futex "
-    "get_robust_list getcpu getegid geteuid getgid getgroups getitimer getpgid getpgrp getpid "
-    "getppid getrandom getresgid getresuid getrlimit getrusage getsid gettid gettimeofday getuid "
-    "lseek madvise membarrier mincore mmap mprotect mremap munmap nanosleep pause pipe pipe2 poll "
-    "ppoll pread64 preadv pselect6 read readv restart_syscall rseq rt_sigaction rt_sigpending "
-    "rt_sigprocmask rt_sigreturn rt_sigsuspend rt_sigtimedwait sched_get_priority_max "
-    "sched_get_priority_min sched_getaffinity sched_getparam sched_getscheduler sched_yield select "
-    "set_robust_list set_tid_address setitimer sigaltstack sysinfo time times uname wait4 write "
-    "writev"
-).split()
+_READ_FILES = """
+    access faccessat faccessat2 fadvise64 fstatfs getcwd getdents getdents64 lstat newfstatat
+    readlink readlinkat stat statfs statx
+""".split()  # noqa: SIM905 - as one reads a table
+_PLAIN = """
+    alarm arch_prctl brk clock_getres clock_gettime clock_nanosleep close close_range dup dup2
+    dup3 epoll_create1 epoll_ctl epoll_pwait epoll_wait eventfd2 exit exit_group fstat futex
+    get_robust_list getcpu getegid geteuid getgid getgroups getitimer getpgid getpgrp getpid
+    getppid getrandom getresgid getresuid getrlimit getrusage getsid gettid gettimeofday getuid
+    lseek madvise membarrier mincore mmap mprotect mremap munmap nanosleep pause pipe pipe2 poll
+    ppoll pread64 preadv pselect6 read readv restart_syscall rseq rt_sigaction rt_sigpending
+    rt_sigprocmask rt_sigreturn rt_sigsuspend rt_sigtimedwait sched_get_priority_max
+    sched_get_priority_min sched_getaffinity sched_getparam sched_getscheduler sched_yield select
+    set_robust_list set_tid_address setitimer sigaltstack sysinfo time times uname wait4 write
+    writev
+""".split()  # noqa: SIM905 - as one reads a table
 
 # Duplicating, close-on-exec and status flags; never F_SETOWN or F_SETSIG, which send signals.
 _FCNTL = (0, 1, 2, 3, 4, 1030, 1032)
@@ -135,7 +135,7 @@ def program(machine: str, pid: int, opening: bool) -> list[Instruction]:
 
 
 class _Program(ctypes.Structure):
-    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]  # noqa: RUF012
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
 def install(pid: int, opening: bool) -> int:

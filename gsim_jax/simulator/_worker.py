@@ -9,6 +9,7 @@ layers came out, and only then receives the program.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
 import importlib
@@ -18,13 +19,12 @@ import resource
 import select
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
-from gsim_jax.simulator import _jail, _linux, _reply
+from gsim_jax.simulator import _jail, _linux, _reply, _warm
 
 #: How often the keeper looks at the child's clock and threads, in milliseconds.
 _GLANCE = 50
@@ -71,11 +71,10 @@ def main(descriptor: int) -> NoReturn:
 def _load(entry: str) -> Entry:
     importlib.import_module("jax.numpy")  # before any child: it opens libraries of the system
     module_name, _, name = entry.partition(":")
-    module = importlib.import_module(module_name)
-    warm_up = getattr(module, "warm_up", None)
-    if warm_up is not None:
-        warm_up()
-    return getattr(module, name)
+    loaded = getattr(importlib.import_module(module_name), name)
+    if module_name.startswith("gsim_jax."):
+        loaded(_warm.SOURCE, _warm.SIGNATURE)
+    return loaded
 
 
 def _serve(control: socket.socket, entry: Entry, config: dict[str, Any]) -> None:
@@ -87,8 +86,11 @@ def _serve(control: socket.socket, entry: Entry, config: dict[str, Any]) -> None
         if not message:
             return  # the parent closed its side, or is gone
         if len(descriptors) == 3 and os.fork() == 0:
-            control.close()
-            _keep(entry, config, *descriptors)
+            try:
+                control.close()
+                _keep(entry, config, *descriptors)
+            finally:
+                os._exit(_BROKEN)
         for each in descriptors:
             os.close(each)
 
@@ -119,10 +121,8 @@ def _keep(entry: Entry, config: dict[str, Any], talk: int, request: int, reply: 
         "memory": usage.ru_maxrss << 10,
         "left": left,
     }
-    try:
+    with contextlib.suppress(OSError):  # where nobody is left to be told
         control.send(json.dumps({"end": report}).encode())
-    except OSError:
-        pass  # nobody is left to be told
     os._exit(0)
 
 
@@ -239,9 +239,9 @@ def _run(
 
 
 def _start_backend() -> None:
-    import jax
+    import jax.numpy as jnp
 
-    jax.devices()
+    (jnp.array([1.0, 2.0]) * 2).block_until_ready()
 
 
 def _take(descriptors: tuple[int, int, int]) -> None:
@@ -282,7 +282,3 @@ def _set_alarm(cpu: float) -> None:
 
     signal.signal(signal.SIGPROF, ring)
     signal.setitimer(signal.ITIMER_PROF, cpu, 0.2)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

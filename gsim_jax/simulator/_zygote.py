@@ -15,10 +15,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import IO, Any
 
-_BOOT = (
-    "import json, sys; sys.path += json.loads(sys.argv[2]); "
-    "from gsim_jax.simulator._worker import main; main(int(sys.argv[1]))"
-)
+_BOOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_boot.py")
 # -P and an environment of our own keep PYTHON* variables and the working directory out as -I
 # would; -I itself would drop the hash seed, and the order of a set must not change a program.
 _FLAGS = ("-P", "-s", "-S", "-B")
@@ -104,7 +101,7 @@ class Zygote:
         environment = dict(_ENVIRONMENT)
         if "LD_LIBRARY_PATH" in os.environ:  # some interpreters do not start without it
             environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
-        command = [sys.executable, *_FLAGS, "-c", _BOOT, str(far.fileno()), json.dumps(paths)]
+        command = [sys.executable, *_FLAGS, _BOOT, str(far.fileno()), json.dumps(paths)]
         try:
             self._process = subprocess.Popen(
                 command,

@@ -13,7 +13,6 @@ document is as hostile as the program that made it; `Program.from_document` judg
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import sys
@@ -222,7 +221,9 @@ class Sandbox:
         """
         outcome = self._converse(b"")
         if outcome.ending != "reply":
-            raise SimulatorError(Problem("isolation", f"no child could be confined: {_why(outcome)}"))
+            raise SimulatorError(
+                Problem("isolation", f"no child could be confined: {_why(outcome)}")
+            )
         threads = self._zygote.threads if self._zygote is not None else 0
         return _layers(outcome.layers, threads)
 
