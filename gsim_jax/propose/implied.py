@@ -16,13 +16,13 @@ def implied_flows(structure: Structure) -> dict[str, str] | None:
 
     Returns:
         Output name -> expression, or None where not every draw is determined: something is latent,
-        a pool has stages, a flow branches, or the graph has a cycle.
+        a pool has stages, a flow branches or has a random rate, or the graph has a cycle.
     """
     if not structure.flows or structure.levels or structure.stocks:
         return None
     if any(p.start != "data" or p.stages > 1 for p in structure.pools.values()):
         return None
-    if any(f.branch is not None or f.draw == "exact" or f.capacity for f in structure.flows):
+    if any(f.branch is not None or f.draw not in ("binomial", "poisson") or f.capacity for f in structure.flows):
         return None
     if not _forest(structure):
         return None

@@ -31,6 +31,7 @@ class Mechanism:
         words: the mechanism in a few words.
         gives: what its code leaves behind (`rate`, `chance`, `mean`, `moved`), '' where fixed.
         needs: local names that must exist before its code.
+        before: lines of Python that come once, before the draws.
         code: lines of Python.
         parameters: by name.
     """
@@ -38,6 +39,7 @@ class Mechanism:
     words: str
     gives: str
     needs: tuple[str, ...]
+    before: tuple[str, ...]
     code: tuple[str, ...]
     parameters: Mapping[str, Declaration]
 
@@ -73,6 +75,7 @@ def mechanism(family: str, name: str, fill: Mapping[str, object] | None = None) 
         filled(raw["words"]),
         raw.get("gives", ""),
         (needs,) if isinstance(needs, str) else tuple(needs),
+        tuple(filled(raw.get("before", "")).split("\n")[:-1]),
         tuple(filled(raw["code"]).splitlines()),
         {
             filled(key): Declaration(*(filled(entry[k]) for k in ("prior", "unit", "doc")))

@@ -40,7 +40,7 @@ def render(structure: Structure, schema: Schema, scales: Scales) -> str:
         for index in range(len(structure.flows))
     ]
     for name in structure.levels:
-        parts.append(render_level.level(structure, name, schema.states[name].unit, scales))
+        parts.append(render_level.level(structure, name, schema.states[name], scales))
     for name in structure.stocks:
         parts += render_level.stock(structure, name, scales)
     latent = _latent(structure)

@@ -177,12 +177,13 @@ def _moves(
 ) -> list[str]:
     """From a chance or a mean to whole numbers that move."""
     stages = structure.pools[flow.source].stages if flow.source else 1
-    keys = stages + (flow.branch is not None)
-    lines = [f"keys = split(key, {keys})"] if keys > 1 else []
-    result = []
-    for k in range(1, stages + 1) if gives != "moved" else ():
-        key = f"keys[{k - 1}]" if keys > 1 else "key"
-        draw = mechanism("draw", flow.draw, {**names, "key": key})
+    draws = 0 if gives == "moved" else stages
+    keys = _Keys(draws + flow.draw.startswith("unsteady") + (flow.branch is not None))
+    lines, result = keys.lines(), []
+    if flow.draw.startswith("unsteady"):
+        lines += mechanism("draw", flow.draw, {**names, "key": keys.following()}).before
+    for k in range(1, draws + 1):
+        draw = mechanism("draw", flow.draw, {**names, "key": keys.following()})
         parameters |= draw.parameters
         code = draw.code
         if stages > 1:
@@ -199,9 +200,23 @@ def _moves(
             "1",
             f"share of those leaving {words_of(flow.source)} who go to {words_of(flow.branch or None)}",
         )
-        lines += [f'aside = binomial(keys[{keys - 1}], moved, params["aside"])']
+        lines += [f'aside = binomial({keys.following()}, moved, params["aside"])']
         result.append(f'"{aside(flow)}": aside')
     return [*lines, f"return {{{', '.join(result)}}}"]
+
+
+class _Keys:
+    """Hands out one key per draw: `key` itself where there is one draw."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._next = count, 0
+
+    def lines(self) -> list[str]:
+        return [f"keys = split(key, {self._count})"] if self._count > 1 else []
+
+    def following(self) -> str:
+        self._next += 1
+        return f"keys[{self._next - 1}]" if self._count > 1 else "key"
 
 
 def reach(flow: Flow, number: int) -> str:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gsim_jax.propose.mechanisms import Declaration, mechanism
 from gsim_jax.propose.render_flow import Submodule, words_of
 from gsim_jax.propose.scales import Scales, number
 from gsim_jax.propose.structure import Stock, Structure
 
+if TYPE_CHECKING:
+    from gsim_jax.task import Variable
+
 #: The longest delay of an order, in steps.
 LONGEST = 8
 
 
-def level(structure: Structure, name: str, unit: str, scales: Scales) -> Submodule:
+def level(structure: Structure, name: str, variable: Variable, scales: Scales) -> Submodule:
     """The submodule that draws the next value of one level."""
     given = structure.levels[name]
-    fill = scales.level(name, unit)
+    fill = scales.level(name, variable.unit)
+    low = int(variable.min or 0)
+    high = int(scales.size.get(name, 1.0) if variable.max is None else variable.max)
+    fill |= {"low_code": low, "high_code": max(high, low) + 1}
     parameters: dict[str, Declaration] = {}
     body, words = [f'x = state["{name}"]', "change = 0.0"], []
     for term in given.terms:
@@ -63,9 +70,12 @@ def stock(structure: Structure, name: str, scales: Scales) -> list[Submodule]:
             parameters |= part.parameters
             body += part.code
         body.append("mean = mean * factor")
-    draw = mechanism("draw", given.demand, {**fill, "key": "key"})
+    unsteady = given.demand.startswith("unsteady")
+    draw = mechanism("draw", given.demand, {**fill, "key": "keys[0]" if unsteady else "key"})
     parameters |= draw.parameters
-    body += [*draw.code, f'return {{"demand_of_{name}": moved}}']
+    if unsteady:
+        body += ["keys = split(key, 2)", *draw.before]
+    body += [*(line.replace("keys[0]", "keys[1]") for line in draw.code), f'return {{"demand_of_{name}": moved}}']
     found = [Submodule(f"demand_of_{name}", f"Demand of {words_of(name)}.", tuple(body), parameters)]
     return [*found, _supply(name, given, fill)]
 

@@ -60,7 +60,7 @@ class Flow:
         target: pool it enters, None for departures.
         law: rate mechanism (`rate_*.toml` in the mechanism library).
         drivers: pools that drive it, the first with weight one.
-        draw: ``binomial``, ``beta_binomial``, ``poisson``, ``negative_binomial`` or ``exact``.
+        draw: ``binomial``, ``unsteady_binomial``, ``poisson``, ``unsteady_poisson`` or ``exact``.
         factors: what multiplies the rate.
         branch: pool that a share of those who leave enters instead of the target, '' for the
             outside; None without a branch.
@@ -102,8 +102,8 @@ class Level:
 
     Attributes:
         terms: the sum.
-        noise: ``normal`` (constant), ``relative`` (grows with the level) or ``counts`` (Poisson or
-            negative binomial around the mean, for whole numbers).
+        noise: ``normal`` (constant), ``relative`` (grows with the level) or ``counts`` (an
+            over-dispersed Poisson count around the mean).
     """
 
     terms: tuple[Term, ...]
@@ -118,7 +118,7 @@ class Stock:
         waiting: state that holds the unmet demand; '' where it is lost.
         order: input that says how much is ordered; '' for a constant supply.
         delayed: whether orders arrive after a number of steps (a parameter).
-        demand: ``poisson`` or ``negative_binomial``.
+        demand: ``poisson`` or ``unsteady_poisson``.
         factors: what multiplies the mean demand.
     """
 
@@ -225,9 +225,9 @@ class Structure:
             found += [f"{flow.name}: no pool {e}" for e in ends if e and e not in self.pools]
             if flow.source == flow.target:
                 found.append(f"{flow.name}: source and target are the same")
-            if flow.source is None and flow.draw not in ("poisson", "negative_binomial", "exact"):
+            if flow.source is None and flow.draw not in ("poisson", "unsteady_poisson", "exact"):
                 found.append(f"{flow.name}: arrivals cannot be drawn from a {flow.draw}")
-            if flow.source and flow.draw not in ("binomial", "beta_binomial", "exact"):
+            if flow.source and flow.draw not in ("binomial", "unsteady_binomial", "exact"):
                 found.append(f"{flow.name}: a pool of finite size cannot lose a {flow.draw}")
         for name, pool in self.pools.items():
             if not 1 <= pool.stages <= MOST_STAGES:
@@ -236,6 +236,8 @@ class Structure:
                 found.append(f"{name}: stages need exactly one flow that leaves")
             if pool.start in ("rest", "share") and not self.whole:
                 found.append(f"{name}: no whole is known")
+            if pool.stages > 1 and self.leaving(name)[0].draw == "exact":
+                found.append(f"{name}: limited service takes no stages")
         return found
 
 

@@ -23,7 +23,7 @@ def title(structure: Structure) -> str:
     """One line: chains of pools, then what is special about them."""
     parts = [_chain(structure, chain) for chain in _chains(structure)]
     parts += [_part_words(flow) for flow in structure.flows if _part_words(flow)]
-    spread = [f for f in structure.flows if f.draw in ("beta_binomial", "negative_binomial")]
+    spread = [f for f in structure.flows if f.draw.startswith("unsteady")]
     if spread:
         every = len(spread) == len(structure.flows) > 1
         parts.append("over-dispersed" + ("" if every else f" {_list(f.name for f in spread)}"))
@@ -33,7 +33,7 @@ def title(structure: Structure) -> str:
         parts.append(f"{name}: {terms or 'no drift'}, {level.noise} noise")
     for name, stock in structure.stocks.items():
         order = f"{stock.order} {'delayed' if stock.delayed else 'at once'}" if stock.order else "random supply"
-        parts.append(f"{name} serves {stock.demand} demand, {order}")
+        parts.append(f"{name} serves {stock.demand.replace('poisson', 'random')} demand, {order}")
     return "; ".join(parts).replace("_", " ")
 
 

@@ -1,0 +1,142 @@
+"""The embedded proposer: composes structures from the mechanism library and edits them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from gsim_jax.propose.brief import Brief, Parent, Proposal
+from gsim_jax.propose.edit_types import Edit
+from gsim_jax.propose.edits import Context, edits
+from gsim_jax.propose.fingerprint import fingerprint
+from gsim_jax.propose.first import first_ideas
+from gsim_jax.propose.rank import evidence
+from gsim_jax.propose.render import render
+from gsim_jax.propose.scales import Scales
+from gsim_jax.propose.structure import Structure
+from gsim_jax.propose.words import title
+
+#: Parents below the best lose this much plausibility per rank.
+_PER_RANK = 0.3
+#: A kind of edit that this round has already lost this much.
+_REPEATED = 0.35
+#: A pair of edits is as plausible as the sum of both, less this.
+_PAIR = 0.55
+#: So many of the best single edits of the best parent are tried in pairs.
+_PAIRED = 8
+#: Ideas of the first round keep their order among the edits of later rounds.
+_FIRST, _PER_IDEA = 0.7, 0.05
+
+
+@dataclass(frozen=True)
+class _Option:
+    structure: Structure
+    kinds: frozenset[str]
+    weight: float
+    why: str
+    parent: int | None
+    fingerprint: str
+
+
+class LibraryProposer:
+    """Needs no network and no language model.
+
+    The first round reads hypotheses from the profile; later rounds are the single edits of the best
+    parents, and pairs of the most promising ones, ranked by what the diagnosis found.
+    """
+
+    name = "library"
+
+    def propose(self, brief: Brief, count: int) -> list[Proposal]:
+        """Propose up to `count` structures, most promising first; see `Proposer`."""
+        options = self._first(brief)
+        if brief.parents:
+            options += self._edited(brief)
+        chosen = _choose(options, set(brief.tried), count, brief)
+        return [_proposal(option, brief) for option in chosen]
+
+    def _first(self, brief: Brief) -> list[_Option]:
+        ideas = first_ideas(brief.schema, brief.profile)
+        found = []
+        for rank, idea in enumerate(ideas):
+            # In a first round the order is all that counts.
+            weight = _FIRST - (1.0 if not brief.parents else _PER_IDEA) * rank
+            kinds = frozenset() if not brief.parents else frozenset({"idea"})
+            mark = fingerprint(idea.structure)
+            found.append(_Option(idea.structure, kinds, weight, idea.why, None, mark))
+        return found
+
+    def _edited(self, brief: Brief) -> list[_Option]:
+        context = Context(brief.schema, brief.profile)
+        found = []
+        known = [parent for parent in brief.parents if parent.structure is not None]
+        for rank, parent in enumerate(known):
+            structure = Structure.from_json(parent.structure or {})
+            single = [
+                (edit.weight + evidence(edit, parent) - _PER_RANK * rank, edit)
+                for edit in edits(structure, context)
+            ]
+            found += [_option((edit,), weight, parent) for weight, edit in single]
+            if rank == 0:
+                found += _pairs(single, parent, context, brief)
+        return found
+
+
+def _pairs(
+    single: list[tuple[float, Edit]], parent: Parent, context: Context, brief: Brief
+) -> list[_Option]:
+    best = sorted(single, key=lambda item: (-item[0], _tie(item[1].key, brief)))[:_PAIRED]
+    found = []
+    for position, (weight, edit) in enumerate(best):
+        later = {e.key: e for e in edits(edit.structure, context)}
+        for other_weight, other in best[position + 1 :]:
+            if other.kind != edit.kind and other.key in later:
+                total = weight + other_weight - _PAIR
+                found.append(_option((edit, later[other.key]), total, parent))
+    return found
+
+
+def _option(chain: tuple[Edit, ...], weight: float, parent: Parent) -> _Option:
+    structure = chain[-1].structure
+    why = f"candidate {parent.id}, but " + " and ".join(edit.words for edit in chain)
+    kinds = frozenset(edit.kind for edit in chain)
+    return _Option(structure, kinds, weight, why, parent.id, fingerprint(structure))
+
+
+def _choose(options: list[_Option], tried: set[str], count: int, brief: Brief) -> list[_Option]:
+    """Greedy: the most plausible one, then the next that is of another kind, and so on."""
+    unique: dict[str, _Option] = {}
+    for option in options:
+        known = unique.get(option.fingerprint)
+        if option.fingerprint not in tried and (known is None or option.weight > known.weight):
+            unique[option.fingerprint] = option
+    left, used, chosen = list(unique.values()), dict[str, int](), []
+    while left and len(chosen) < count:
+        best = min(
+            left,
+            key=lambda o: (
+                -(o.weight - _REPEATED * max((used.get(k, 0) for k in o.kinds), default=0)),
+                _tie(o.fingerprint, brief),
+            ),
+        )
+        left.remove(best)
+        chosen.append(best)
+        for kind in best.kinds:
+            used[kind] = used.get(kind, 0) + 1
+    return chosen
+
+
+def _tie(text: str, brief: Brief) -> str:
+    return hashlib.blake2b(f"{brief.seed}/{brief.round}/{text}".encode(), digest_size=8).hexdigest()
+
+
+def _proposal(option: _Option, brief: Brief) -> Proposal:
+    scales = Scales.read(brief.schema, brief.profile, option.structure.whole)
+    return Proposal(
+        source=render(option.structure, brief.schema, scales),
+        title=title(option.structure),
+        structure=option.structure.to_json(),
+        fingerprint=option.fingerprint,
+        parent=option.parent,
+        rationale=option.why,
+    )
