@@ -62,7 +62,7 @@ def _stages(structure: Structure, _: Context) -> Iterator[Edit]:
         if pool.start == "rest" or len(leaving) != 1:
             continue
         touches = _ends(leaving[0])
-        if pool.stages < MOST_STAGES:
+        if pool.stages < MOST_STAGES and leaving[0].law in ("share", "hazard"):
             more = structure.with_pool(name, replace(pool, stages=pool.stages + 1))
             weight = (0.9 if pool.start == "data" else 0.5) - 0.3 * (pool.stages - 1)
             words = f"stays in {name} are more regular: {pool.stages + 1} stages"
@@ -76,6 +76,7 @@ def _stages(structure: Structure, _: Context) -> Iterator[Edit]:
 def _hidden_pools(structure: Structure, context: Context) -> Iterator[Edit]:
     """Insert a latent pool into a flow, or take one out."""
     taken = taken_names(context.schema) | set(structure.pools)
+    fewer = 0.35 * sum(pool.start == "few" for pool in structure.pools.values())
     for index, flow in enumerate(structure.flows):
         if flow.target is None or {flow.source, flow.target} <= set(structure.conserved):
             continue
@@ -88,12 +89,12 @@ def _hidden_pools(structure: Structure, context: Context) -> Iterator[Edit]:
         grown = replace(structure, flows=flows).with_pool(name, Pool("few"))
         words = f"a hidden pool between {flow.source or 'the outside'} and {flow.target}"
         touches = _ends(flow)
-        yield Edit("insert", f"insert:{flow.name}", grown, touches, 0.6, words)
+        yield Edit("insert", f"insert:{flow.name}", grown, touches, 0.6 - fewer, words)
         if flow.law in CONTACTS:
             led = grown.with_flow(index, replace(first, drivers=(name,)))
-            yield Edit("insert", f"insert-lead:{flow.name}", led, touches, 0.9, f"{words}, which drives it")
+            yield Edit("insert", f"insert-lead:{flow.name}", led, touches, 0.9 - fewer, f"{words}, which drives it")
             both = grown.with_flow(index, replace(first, drivers=(name, *flow.drivers[:1])))
-            yield Edit("insert", f"insert-both:{flow.name}", both, touches, 0.5, f"{words}, which drives it too")
+            yield Edit("insert", f"insert-both:{flow.name}", both, touches, 0.5 - fewer, f"{words}, which drives it too")
     for name, pool in structure.pools.items():
         into, out = structure.entering(name), structure.leaving(name)
         if pool.start == "few" and len(into) == 1 and len(out) == 1:

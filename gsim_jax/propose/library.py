@@ -20,8 +20,8 @@ from gsim_jax.propose.words import title
 _PER_RANK = 0.3
 #: A kind of edit that this round has already lost this much.
 _REPEATED = 0.35
-#: A pair of edits is as plausible as the sum of both, less this.
-_PAIR = 0.55
+#: A pair of edits is as plausible as the mean of both, less this: singles come first.
+_PAIR = 0.1
 #: So many of the best single edits of the best parent are tried in pairs.
 _PAIRED = 8
 #: Ideas of the first round keep their order among the edits of later rounds.
@@ -91,7 +91,7 @@ def _pairs(
         later = {e.key: e for e in edits(edit.structure, context)}
         for other_weight, other in best[position + 1 :]:
             if other.kind != edit.kind and other.key in later:
-                total = weight + other_weight - _PAIR
+                total = (weight + other_weight) / 2 - _PAIR
                 found.append(_option((edit, later[other.key]), total, parent))
     return found
 

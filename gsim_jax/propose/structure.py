@@ -236,7 +236,7 @@ class Structure:
                 found.append(f"{name}: stages need exactly one flow that leaves")
             if pool.start in ("rest", "share") and not self.whole:
                 found.append(f"{name}: no whole is known")
-            if pool.stages > 1 and self.leaving(name)[0].draw == "exact":
+            if pool.stages > 1 and any(f.draw == "exact" for f in self.leaving(name)):
                 found.append(f"{name}: limited service takes no stages")
         return found
 
