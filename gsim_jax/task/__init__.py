@@ -4,6 +4,8 @@ from gsim_jax.task.expr import Expression, ExpressionError, parse
 from gsim_jax.task.load import load_schema, load_task
 from gsim_jax.task.outputs import derived_values, output_vector
 from gsim_jax.task.problems import InputError, Problem, SimulatorError, TaskError, near
+from gsim_jax.task.profile import Profile, VariableProfile, profile
+from gsim_jax.task.profile_invariants import Invariant
 from gsim_jax.task.rules import RuleReport, check_rules, rule_problems, rule_violations
 from gsim_jax.task.schema import (
     Attribute,
@@ -15,6 +17,7 @@ from gsim_jax.task.schema import (
     Schema,
     Variable,
 )
+from gsim_jax.task.skeleton import new_task
 from gsim_jax.task.tables import read_tables, write_table
 from gsim_jax.task.trajectories import Task, Trajectories
 
@@ -26,8 +29,10 @@ __all__ = [
     "ExpressionError",
     "Input",
     "InputError",
+    "Invariant",
     "Output",
     "Problem",
+    "Profile",
     "Rule",
     "RuleReport",
     "Schema",
@@ -36,13 +41,16 @@ __all__ = [
     "TaskError",
     "Trajectories",
     "Variable",
+    "VariableProfile",
     "check_rules",
     "derived_values",
     "load_schema",
     "load_task",
     "near",
+    "new_task",
     "output_vector",
     "parse",
+    "profile",
     "read_tables",
     "rule_problems",
     "rule_violations",

@@ -46,12 +46,12 @@ def cell_error(
         return "too-large", f"{text} does not fit in a 32-bit real"
     below, above = low is not None and value < low, high is not None and value > high
     if kind == "category" and (below or above):
-        bounds = f"from {low:g}" + (f" to {high:g}" if high is not None else "")
+        bounds = f"from {low:.9g}" + (f" to {high:.9g}" if high is not None else "")
         return "category-range", f"expected a category code {bounds}, got {text}"
     if below:
-        return "below-min", f"expected at least {low:g}, got {text}"
+        return "below-min", f"expected at least {low:.9g}, got {text}"
     if above:
-        return "above-max", f"expected at most {high:g}, got {text}"
+        return "above-max", f"expected at most {high:.9g}, got {text}"
     return None
 
 
@@ -110,6 +110,8 @@ def read_column(
     for row in np.flatnonzero(np.isin(codes, list(errors))) if errors else ():
         code, message = errors[codes[row]]
         problems.append(Problem(code, message, file, int(lines[row]), column))
+    if kind == "real":  # rounded here, so that 0.1 from a CSV and from Parquet are one value
+        values = values.astype(np.float32).astype(np.float64)
     given = np.asarray([bool(text) for text in texts], bool)
     return values[codes], given[codes] if len(texts) else np.zeros(len(cells), bool)
 

@@ -69,7 +69,7 @@ def _check_derived(dense: Dense, merger: Merger) -> None:
         who, t = np.nonzero(mask & known & (np.abs(values - computed) > TOLERANCE * size))
         for i, k, row in zip(who, t, merger.rows_at(who, t), strict=True):
             words = (
-                f"got {values[i, k]:g}, and {schema.derived[name].value} gives"
-                f" {computed[i, k]:g} from the states observed in the same row"
+                f"got {values[i, k]:.9g}, and {schema.derived[name].value} gives"
+                f" {computed[i, k]:.9g} from the states observed in the same row"
             )
             merger.report("conflict", row, name, words)

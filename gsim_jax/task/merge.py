@@ -56,7 +56,7 @@ class Merger:
 
     def report(self, code: str, row: int, column: str | None, message: str) -> None:
         """Notes a problem at one of the joined rows."""
-        file = self.tables[self.table[row]].file
+        file = self.tables[int(self.table[row])].file
         self.problems.append(Problem(code, message, file, int(self.line[row]), column))
 
     def rows_at(self, who: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -135,12 +135,12 @@ class Merger:
         a, b = rows[:-1], rows[1:]
         same = (self.who[a] == self.who[b]) & (self.t[a] == self.t[b])
         differ = same & (values[a] != values[b]) & (self.table[a] != self.table[b])
-        for first, second in zip(a[differ], b[differ], strict=True):
-            other = self.tables[self.table[first]].file
+        for first, second in zip(a[differ].tolist(), b[differ].tolist(), strict=True):
+            other = self.tables[int(self.table[first])].file
             words = (
-                f"got {values[second]:g} for trajectory {self.ids[self.who[second]]!r} at"
+                f"got {values[second]:.9g} for trajectory {self.ids[self.who[second]]!r} at"
                 f" t = {self.t[second]}, where {other}, row {self.line[first]}, has"
-                f" {values[first]:g}"
+                f" {values[first]:.9g}"
             )
             self.report("conflict", second, name, words)
 
@@ -166,8 +166,8 @@ class Merger:
         for row in rows[values[rows] != result[self.who[rows]]].tolist():
             other = int(first_row[self.who[row]])
             words = (
-                f"got {values[row]:g}, and {result[self.who[row]]:g} in row {self.line[other]} of"
-                f" the same trajectory {self.ids[self.who[row]]!r}: an attribute does not vary"
+                f"got {values[row]:.9g}, and {result[self.who[row]]:.9g} in row {self.line[other]}"
+                f" of the same trajectory {self.ids[self.who[row]]!r}: an attribute does not vary"
             )
             self.report("varying-attribute", row, name, words)
         valid_rows = np.flatnonzero(self.valid)
