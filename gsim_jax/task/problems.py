@@ -93,9 +93,12 @@ def near(name: str, known: Iterable[str]) -> str:
     """
     names = sorted(set(known))
     folded = {candidate.casefold(): candidate for candidate in reversed(names)}
-    close = difflib.get_close_matches(name.strip().casefold(), list(folded), n=3, cutoff=0.6)
+    written = name.strip().casefold()
+    close = difflib.get_close_matches(written, list(folded), n=3, cutoff=0.6)
     if close:
-        return f"did you mean {' or '.join(repr(folded[c]) for c in close)}?"
+        ratios = [difflib.SequenceMatcher(None, c, written).ratio() for c in close]
+        best = [repr(folded[c]) for c, r in zip(close, ratios, strict=True) if r > ratios[0] - 0.1]
+        return f"did you mean {' or '.join(best)}?"
     if not names:
         return "none are known"
     shown = ", ".join(names[:20])

@@ -64,7 +64,7 @@ def read_schema_section(
         name=name,
         title=title,
         step=step,
-        horizon=horizon or 1,
+        horizon=horizon or 10**7,
         states=_read_states(groups["state"]),
         inputs={n: _read_input(n, s) for n, s in groups["input"].items()},
         constants={n: c or Constant(n, np.zeros((), np.float32)) for n, c in constants.items()},
