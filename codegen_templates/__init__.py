@@ -1,1 +1,1 @@
-"""Text and code that proposers fill in: simulator template, prompts, mechanism library. No engine."""
+"""Text and code that proposers fill in: template, prompts, mechanism library. No engine."""

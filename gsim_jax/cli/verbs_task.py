@@ -14,7 +14,7 @@ FOLDER = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("file", type=FOLDER)
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--task", type=FOLDER, required=True, help="The task folder it is to simulate.")
 @verb
 def check(options: Options, file: Path, task: Path) -> Reply:
@@ -64,9 +64,12 @@ def new(options: Options, directory: Path) -> Reply:
 
     --out writes the list of its files as JSON.
     """
-    from gsim_jax.task import new_task
+    from gsim_jax.task import InputError, Problem, new_task
 
-    new_task(directory)
+    try:
+        new_task(directory)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(Problem("folder-taken", str(error))) from error
     files = sorted(path for path in directory.rglob("*") if path.is_file())
 
     def show(console: Console) -> None:
