@@ -49,7 +49,7 @@ USAGE = [
     (("run", "x", "--seed", "-1"), "run", "-1 is not in the range"),
     (("run", "x", "--resume", "y"), "run", "leave out TASK"),
     (("run", "--resume", "y", "--seed", "0", "--rounds", "2"), "run", "leave out --seed, --rounds"),
-    (("check", "x.py"), "check", "Missing option '--task'"),
+    (("check", __file__), "check", "Missing option '--task'"),
     (("bench", "nothing"), "bench", "got 'nothing'"),
     (("calibrate", "x", "--simulator", "y", "--method", "magic"), "calibrate", "'magic'"),
 ]
