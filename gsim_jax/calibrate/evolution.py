@@ -23,13 +23,14 @@ from scipy.stats import norm, qmc
 
 from gsim_jax.calibrate import quadratic
 from gsim_jax.calibrate.objective import Objective
-from gsim_jax.calibrate.score import Scores, overall
+from gsim_jax.calibrate.score import Scores, contributions, horizon_sums, overall, standard_error
 from gsim_jax.simulator.panel import Panel
 from gsim_jax.task import Trajectories
 
 #: x is kept inside +-X_EDGE: Phi(4) leaves 3e-5 of the prior on either side.
 X_EDGE = 4.0
-_BLOCK = 3
+
+_sums = jax.jit(horizon_sums)
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,7 @@ class _Run:
         self.panels = [objective.shared(panel) for panel in objective.panels(data)]
         self.members = objective.settings.members
         self.units = max(len(data), 1)
+        self.weights = objective.settings.plan.weights(objective.settings.rows)
         self.progress = progress
         self.done, self.total = 0, 1
         self.calls = 0
@@ -190,8 +192,7 @@ class _Run:
         for scores in self._pass(x, words, chunks):
             part, number = _sums(scores)
             energy, count = energy + np.asarray(part, float), count + np.asarray(number, float)
-        means = np.where(count > 0, energy / np.maximum(count, 1), np.nan)
-        return np.nan_to_num(np.nanmean(means, axis=-1), nan=np.inf)
+        return overall(np.asarray(energy), np.asarray(count), self.weights)
 
     def unit_scores(self, x: np.ndarray, words: int) -> np.ndarray:
         """Scores of Q points per unit, float64[Q, n]: trajectories, or blocks of rows of few."""
@@ -201,7 +202,7 @@ class _Run:
             parts = list(self._pass(batch, words, list(range(len(self.panels)))))
             energy = np.concatenate([np.asarray(part.energy, float) for part in parts], axis=1)
             valid = np.concatenate([np.asarray(part.valid) for part in parts], axis=1)
-            rows.append(_contributions(energy, valid, self.units))
+            rows.append(contributions(energy, valid, self.weights, self.units))
         return np.concatenate(rows)
 
     def scan(self, starts: np.ndarray, batches: int) -> tuple[np.ndarray, float]:
@@ -284,7 +285,7 @@ class _Run:
             moved = candidates[-1].copy()
             moved[free] = np.clip(moved[free] + fitted.step * radius, -X_EDGE, X_EDGE)
             candidates.append(moved)
-            small = quadratic.covariance(fitted, radius)
+            small = quadratic.covariance(fitted, radius, self.units)
             # The next cloud is as wide as the error: wider is biased, narrower sees roughness.
             radius = np.clip(2.0 * np.sqrt(np.diag(small)), 0.02, 0.7)
             self._tick()
@@ -297,7 +298,7 @@ class _Run:
         scores = scores[: len(candidates)]
         # The last fit is the most exact; an earlier point needs to be better by more than noise.
         lead = scores[:-1] - scores[-1]
-        error = lead.std(axis=1, ddof=1) / np.sqrt(lead.shape[1]) if lead.shape[1] > 1 else 0.0
+        error = np.array([standard_error(row, self.units) for row in lead])
         better = lead.mean(axis=1) + 2.0 * error
         best = int(np.argmin(better))
         self._tick()
@@ -324,33 +325,3 @@ class _Run:
             cost=float(self.calls) * lanes * (settings.rows - 1) * objective.simulator.cost,
             history=tuple(self.history),
         )
-
-
-@jax.jit
-def _sums(scores: Scores) -> tuple[jax.Array, jax.Array]:
-    return jnp.sum(scores.energy, axis=(1, 2)), jnp.sum(scores.valid, axis=(1, 2))
-
-
-def _contributions(energy: np.ndarray, valid: np.ndarray, units: int) -> np.ndarray:
-    """Splits the overall score of each point into the shares of n units, float64[P, n].
-
-    The mean over units is the overall score. Few long trajectories are cut into blocks of rows.
-    """
-    count = valid.sum(axis=(1, 2), keepdims=True)
-    present = (count > 0).sum(axis=-1, keepdims=True)
-    share = np.where(count > 0, energy / np.maximum(count, 1), 0.0) / np.maximum(present, 1)
-    share = share.sum(axis=-1)[:, :units]
-    if units < 10:
-        rows = share.shape[2] - share.shape[2] % _BLOCK
-        head = share[:, :, :rows].reshape(len(share), units, -1, _BLOCK).sum(-1)
-        head[:, :, -1] += share[:, :, rows:].sum(-1)
-        share = head.reshape(len(share), -1)
-    else:
-        share = share.sum(axis=-1)
-    return share * share.shape[1]
-
-
-def score_of(scores: Scores) -> jax.Array:
-    """Score per member from the scores of a whole data set, float32[P]."""
-    energy, count = _sums(scores)
-    return overall(jnp.where(count > 0, energy / jnp.maximum(count, 1), jnp.nan))

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import qmc
 
+from gsim_jax.calibrate.score import covariance_of_mean
+
 #: A quadratic in more coordinates than this would need more points than it is worth.
 MAX_DIMENSION = 12
 
@@ -83,24 +85,22 @@ def fit(points: np.ndarray, scores: np.ndarray, reach: float = 2.0) -> Fit:
     return Fit(step, (vectors * positive) @ vectors.T, beta[1 : 1 + dimension].T)
 
 
-def covariance(fitted: Fit, radius: np.ndarray) -> np.ndarray:
+def covariance(fitted: Fit, radius: np.ndarray, trajectories: int) -> np.ndarray:
     """Covariance of the estimate in the coordinates of the search, float64[d, d].
 
     Args:
         fitted: the last fit.
         radius: float64[d], what one radius of the cloud is in the search's coordinates, in which
             the prior is standard normal.
+        trajectories: number of trajectories behind the units.
 
     Returns:
         Sandwich covariance combined with the prior, so that what the data do not determine has
         the prior's standard deviation of 1 and not an infinite one.
     """
-    units = len(fitted.slopes)
     scale = 1.0 / radius
     hessian = fitted.hessian * np.outer(scale, scale)
-    slopes = fitted.slopes * scale
-    centred = slopes - slopes.mean(axis=0)
-    middle = centred.T @ centred / max(units - 1, 1) / units
+    middle = covariance_of_mean(fitted.slopes * scale, trajectories)
     values, vectors = np.linalg.eigh(hessian)
     inverse = (vectors / np.maximum(values, 1e-12)) @ vectors.T
     sandwich = inverse @ middle @ inverse

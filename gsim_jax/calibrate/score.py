@@ -25,6 +25,9 @@ from gsim_jax.task import Schema
 PAIRS = 2
 #: A draw that failed (NaN) counts as this many scales away from everything.
 FAILED = 1e3
+#: Rows per block where trajectories are too few to be the units of a standard error.
+BLOCK = 3
+FEW = 10
 
 
 @struct.dataclass
@@ -203,13 +206,74 @@ def increment_scale(panel: Panel, plan: Plan) -> np.ndarray:
     return scale.astype(np.float32)
 
 
-def horizon_means(scores: Scores) -> jax.Array:
-    """Mean energy per horizon over all valid rows, float32[..., H]; NaN for an empty horizon."""
-    total = jnp.sum(scores.energy, axis=(-3, -2))
-    count = jnp.sum(scores.valid, axis=(-3, -2))
-    return jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan)
+def horizon_sums(scores: Scores) -> tuple[jax.Array, jax.Array]:
+    """Sum of the energy and number of forecasts per horizon, float32[..., H] each."""
+    return jnp.sum(scores.energy, axis=(-3, -2)), jnp.sum(scores.valid, axis=(-3, -2))
 
 
-def overall(means: jax.Array) -> jax.Array:
-    """The score of a candidate: the mean over horizons that have rows. Smaller is better."""
-    return jnp.nanmean(means, axis=-1)
+def overall(energy: np.ndarray, count: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The score of a candidate; smaller is better.
+
+    Args:
+        energy: float64[..., H], sums of the energy.
+        count: float64[..., H], numbers of forecasts.
+        weights: float64[H], see `Plan.weights`.
+
+    Returns:
+        float64[...], the weighted mean over horizons that have forecasts; inf without any.
+    """
+    share = np.where(count > 0, weights, 0.0)
+    means = np.where(count > 0, energy / np.maximum(count, 1), 0.0)
+    total = share.sum(axis=-1)
+    return np.where(total > 0, (share * means).sum(axis=-1) / np.maximum(total, 1e-12), np.inf)
+
+
+def contributions(
+    energy: np.ndarray, valid: np.ndarray, weights: np.ndarray, units: int
+) -> np.ndarray:
+    """Splits the overall score into the shares of single units.
+
+    Args:
+        energy: float64[P, n, T, H].
+        valid: bool[P, n, T, H].
+        weights: float64[H].
+        units: trajectories that exist, the rest is padding.
+
+    Returns:
+        float64[P, U] whose mean over U is the overall score. Units are trajectories, or the single
+        rows of fewer than `FEW` trajectories; see `standard_error`.
+    """
+    count = valid.sum(axis=(1, 2), keepdims=True)
+    share = np.where(count > 0, weights, 0.0)
+    share = share / np.maximum(share.sum(axis=-1, keepdims=True), 1e-12) / np.maximum(count, 1)
+    parts = (energy * share).sum(axis=-1)[:, :units]
+    parts = parts.reshape(len(parts), -1) if units < FEW else parts.sum(axis=-1)
+    return parts * parts.shape[1]
+
+
+def covariance_of_mean(values: np.ndarray, trajectories: int) -> np.ndarray:
+    """Covariance of the mean over units.
+
+    Trajectories are independent. Rows of few trajectories are not: their covariance comes from
+    overlapping blocks of `BLOCK` rows on a ring (Politis and Romano, 1992, the circular block
+    bootstrap, whose variance has this closed form).
+
+    Args:
+        values: float64[U, k], one row per unit.
+        trajectories: number of trajectories behind the units.
+
+    Returns:
+        float64[k, k].
+    """
+    count = len(values)
+    centred = values - values.mean(axis=0)
+    if trajectories >= FEW:
+        return centred.T @ centred / max(count - 1, 1) / count
+    block = min(BLOCK, max(count // 2, 1))
+    blocks = sum(np.roll(centred, -k, axis=0) for k in range(block)) / block
+    return block * (blocks.T @ blocks) / max(count - block, 1) / count
+
+
+def standard_error(values: np.ndarray, trajectories: int) -> float:
+    """Standard error of the mean of float64[U] units."""
+    return float(np.sqrt(covariance_of_mean(values[:, None], trajectories)[0, 0]))

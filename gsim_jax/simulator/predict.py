@@ -76,6 +76,17 @@ class Plan:
         period, phase = np.asarray(pairs, np.int32).T
         return period, phase
 
+    def weights(self, rows: int) -> np.ndarray:
+        """Share of each horizon in a score, float64[H], summing to 1.
+
+        A trajectory of T steps holds T forecasts of one step that do not overlap, T / h of h
+        steps and one free run: horizons count by what they add independently. Equal shares let
+        the luck of a few free runs outvote all single steps.
+        """
+        independent = [1.0, *(1.0 / h for h in self.steps)]
+        independent += [1.0 / max(rows - 1, 1)] if self.free else []
+        return np.asarray(independent) / sum(independent)
+
     def look_up(self, target: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Where the predictions of row `target` stand: (track int32[H], valid bool[H])."""
         track, valid, start = [jnp.int32(0)], [target >= 1], 1

@@ -1,0 +1,23 @@
+"""Calibrators: scores of forecasts, and the search for the parameters that make them small."""
+
+from gsim_jax.calibrate.evolution import Calibration, Calibrator, Evolution
+from gsim_jax.calibrate.objective import Objective, Settings, settings_for
+from gsim_jax.calibrate.score import (
+    Scores,
+    energy_score,
+    increment_scale,
+    standard_error,
+)
+
+__all__ = [
+    "Calibration",
+    "Calibrator",
+    "Evolution",
+    "Objective",
+    "Scores",
+    "Settings",
+    "energy_score",
+    "increment_scale",
+    "settings_for",
+    "standard_error",
+]

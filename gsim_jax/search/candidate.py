@@ -1,0 +1,194 @@
+"""One proposal through check, calibration and diagnosis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gsim_jax import diagnose
+from gsim_jax.calibrate import Calibration, Calibrator, Objective, Settings
+from gsim_jax.propose import Proposal
+from gsim_jax.search.evidence import Replicas, gather
+from gsim_jax.simulator.check import check_source
+from gsim_jax.simulator.panel import is_complete
+from gsim_jax.simulator.program import Program
+from gsim_jax.simulator.sandbox import Sandbox
+from gsim_jax.task import SimulatorError, Task, Trajectories
+
+#: Data sets drawn from a candidate for its noise floor.
+REPLICAS = 128
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is equal for all candidates of a run.
+
+    Attributes:
+        task: the task.
+        settings: shapes of the objective.
+        scale: float32[H, V], frozen.
+        seed: the run's seed.
+        calibrator: what fits the parameters.
+        sandbox: where files are traced.
+    """
+
+    task: Task
+    settings: Settings
+    scale: np.ndarray
+    seed: int
+    calibrator: Calibrator
+    sandbox: Sandbox
+
+    @property
+    def held_out(self) -> tuple[str, Trajectories]:
+        """The data that candidates are ranked on, and its name."""
+        task = self.task
+        if task.validation is not None:
+            return "validation", task.validation
+        return "train", task.train
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A calibrated and diagnosed program."""
+
+    program: Program
+    calibration: Calibration
+    contributions: np.ndarray
+    diagnosis: dict[str, Any]
+    bands: dict[str, Any]
+
+
+def build_candidate(
+    setting: Setting,
+    proposal: Proposal,
+    warm: dict[str, float],
+    stage: Callable[[str, float], None],
+) -> Candidate:
+    """Checks, calibrates and diagnoses one proposal.
+
+    Args:
+        setting: what is equal for all candidates.
+        proposal: the simulator file.
+        warm: the parent's parameter values by label; where names match, they are a start.
+        stage: told the stage and the share of it that is done.
+
+    Raises:
+        SimulatorError: the file is refused.
+    """
+    stage("check", 0.0)
+    begin = time.perf_counter()
+    report = check_source(proposal.source, setting.task, setting.sandbox)
+    if report.program is None:
+        raise SimulatorError(report.problems)
+    program = report.program
+    checked = time.perf_counter()
+    task = setting.task
+    complete = all(is_complete(s) for s in (task.train, task.validation) if s is not None)
+    objective = Objective(
+        program, task.schema, setting.settings, setting.scale, complete=complete
+    )
+    shared = set(warm) & set(program.parameters.labels)
+    start = program.parameters.to_unit(warm) if shared else None
+    calibration = setting.calibrator.calibrate(
+        objective,
+        task.train,
+        setting.seed,
+        start=start,
+        progress=lambda share: stage("calibrate", share),
+    )
+    calibrated = time.perf_counter()
+    stage("diagnose", 0.0)
+    _, data = setting.held_out
+    evidence, replicas, parts = gather(
+        objective, calibration.u, data, replicas=REPLICAS, seed=setting.seed
+    )
+    done = time.perf_counter()
+    times = {
+        "check": checked - begin,
+        "compile": objective.compile_seconds,
+        "run": calibrated - checked - objective.compile_seconds,
+        "diagnose": done - calibrated,
+    }
+    diagnosis = _diagnosis(setting, program, calibration, evidence, replicas)
+    diagnosis |= {"warnings": list(report.warnings), "times": times}
+    curves = diagnose.bands(task.schema, replicas.outputs, data)
+    return Candidate(program, calibration, parts, diagnosis, curves)
+
+
+def _diagnosis(
+    setting: Setting,
+    program: Program,
+    calibration: Calibration,
+    evidence: diagnose.Evidence,
+    replicas: Replicas,
+) -> dict[str, Any]:
+    split, data = setting.held_out
+    schema, space = setting.task.schema, program.parameters
+    verdict = diagnose.judge(evidence)
+    rules = diagnose.check_rules_on_replicas(schema, replicas.states, data)
+    found = [
+        *diagnose.from_failures(evidence.failed),
+        *diagnose.from_rules(rules),
+        *diagnose.from_table(verdict),
+        *diagnose.from_residuals(evidence, _covariates(schema, data)),
+        *diagnose.from_parameters(
+            space.labels,
+            calibration.u,
+            np.sqrt(np.diag(calibration.covariance)),
+            space.discrete,
+        ),
+    ]
+    return {
+        "split": split,
+        "parameters": calibration.parameters,
+        "errors": calibration.errors,
+        "unit": dict(zip(space.labels, calibration.u.tolist(), strict=True)),
+        "score": verdict.score,
+        "floor": verdict.floor,
+        "gap": verdict.gap,
+        "gap_se": verdict.gap_se,
+        "adequate": verdict.adequate,
+        "p_value": verdict.p_value,
+        "table": [_row(row) for row in verdict.table],
+        "rules": rules,
+        "findings": [_finding(misfit) for misfit in found],
+        "unexplained": diagnose.unexplained(verdict, found),
+        "failed": evidence.failed,
+        "cost": program.cost,
+        "edges": sorted(map(list, program.graph.modulo(schema.invariants).edges)),
+        "evaluations": calibration.evaluations,
+        "training_score": calibration.score,
+    }
+
+
+def _row(row: diagnose.Row) -> dict[str, Any]:
+    names = ("variable", "horizon", "score", "floor", "gap", "se", "z", "bias", "bias_se")
+    return {name: getattr(row, name) for name in names} | {"within_noise": row.within_noise}
+
+
+def _finding(misfit: diagnose.Misfit) -> dict[str, Any]:
+    names = ("variable", "horizon", "kind", "amount", "z", "words", "related")
+    out = {name: getattr(misfit, name) for name in names}
+    # Infinity is no JSON; a broken rule is simply certain.
+    return out | {"z": float(np.clip(misfit.z, -1e6, 1e6))}
+
+
+def _covariates(schema: Any, data: Trajectories) -> dict[str, np.ndarray]:
+    """What a one-step residual may go along with: values at the row it started from."""
+    rows = data.rows - 1
+    found = {
+        output.label: data.outputs[:, :rows, v].astype(float)
+        for v, output in enumerate(schema.outputs)
+    }
+    for name, values in data.inputs.items():
+        if values.ndim == 2:
+            found[name] = values[:, :rows].astype(float)
+    for name, values in data.attributes.items():
+        found[name] = np.repeat(values[:, None].astype(float), rows, axis=1)
+    found["t"] = np.repeat(np.arange(rows, dtype=float)[None], len(data), axis=0)
+    return found

@@ -1,0 +1,216 @@
+"""What a calibrated candidate says about data, and what it would say about data of its own.
+
+Scores of the real data mean little without the scores of data drawn from the candidate itself (its
+noise floor), so both are made here, with the objective that calibration has already compiled.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gsim_jax.calibrate.objective import Objective
+from gsim_jax.calibrate.score import Scores, contributions
+from gsim_jax.diagnose import Cells, Evidence
+from gsim_jax.simulator.panel import Panel
+from gsim_jax.task import Schema, Trajectories, output_vector
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """Data sets drawn from a candidate: same first rows, inputs, lengths and masks as the data.
+
+    Attributes:
+        states: `{name: [B, n, rows, *shape]}`, fully known.
+        outputs: float32[B, n, rows, V], as scored (sums over windows where the data has them).
+    """
+
+    states: dict[str, np.ndarray]
+    outputs: np.ndarray
+
+
+def named_key(seed: int, stage: str, number: int = 0) -> np.ndarray:
+    """uint32[2] for a named stage of a run."""
+    sequence = np.random.SeedSequence([seed, zlib.crc32(stage.encode()), number])
+    return sequence.generate_state(2, np.uint32)
+
+
+def draw_replicas(
+    objective: Objective, u: np.ndarray, data: Trajectories, count: int, seed: int
+) -> Replicas:
+    """Draws `count` data sets by free runs of the candidate from each trajectory's first row."""
+    members = objective.settings.members
+    point = np.tile(u, (members, 1))
+    chunks: list[list[dict[str, np.ndarray]]] = []
+    panels = objective.panels(data)
+    for index, panel in enumerate(panels):
+        shared, runs = objective.shared(panel), []
+        for call in range(-(-count // members)):
+            key = named_key(seed, "replicas", call)
+            scores = objective.scores(point, shared, key, index * objective.settings.chunk)
+            runs.append({k: np.asarray(v) for k, v in scores.shown.items()})
+        chunks.append(runs)
+    n, rows = len(data), data.rows
+    states = {}
+    for name, first in data.states.items():
+        later = np.concatenate(
+            [np.concatenate([run[name] for run in runs]) for runs in chunks], axis=1
+        )[:count, :n, : rows - 1]
+        start = np.broadcast_to(first[None, :, :1], (count, *first[:, :1].shape))
+        states[name] = np.concatenate([start, later], axis=2)
+    return Replicas(states, _outputs(objective.schema, states, data))
+
+
+def _outputs(schema: Schema, states: dict[str, np.ndarray], data: Trajectories) -> np.ndarray:
+    inputs = {k: jnp.asarray(v) for k, v in data.inputs.items()}
+    constants = {k: jnp.asarray(c.value) for k, c in schema.constants.items()}
+
+    def row(state: Any, given: Any, attributes: Any) -> jax.Array:
+        return output_vector(schema, state, {**given, **attributes, **constants})
+
+    by_row = jax.vmap(row, in_axes=(0, 0, None))
+    by_trajectory = jax.vmap(by_row, in_axes=(0, 0, 0))
+    attributes = {k: jnp.asarray(v) for k, v in data.attributes.items()}
+    values = np.asarray(
+        jax.jit(jax.vmap(by_trajectory, in_axes=(0, None, None)))(states, inputs, attributes)
+    )
+    out = values.copy()
+    for v, output in enumerate(schema.outputs):
+        for back in range(1, output.window):
+            out[:, :, back:, v] += values[:, :, : values.shape[2] - back, v]
+    return out
+
+
+def _replica_panels(
+    objective: Objective, data: Trajectories, replicas: Replicas
+) -> Iterator[tuple[int, int, Panel]]:
+    """(first replica, chunk, panel of `members` replicas), masks as in the data."""
+    members, chunk = objective.settings.members, objective.settings.chunk
+    count = len(replicas.outputs)
+    for index, panel in enumerate(objective.panels(data)):
+        shared = objective.shared(panel)
+        cut = slice(index * chunk, (index + 1) * chunk)
+        for start in range(0, count, members):
+            take = np.arange(start, start + members) % count
+
+            def fill(values: np.ndarray, like: jax.Array, seen: jax.Array) -> jax.Array:
+                part = values[take][:, cut]  # noqa: B023 - used before the loop moves on
+                pad = [(0, a - b) for a, b in zip(like.shape, part.shape, strict=True)]
+                return jnp.where(seen, np.pad(part, pad).astype(like.dtype), 0)
+
+            states = {
+                k: fill(v, shared.states[k], shared.seen[k]) for k, v in replicas.states.items()
+            }
+            outputs = fill(replicas.outputs, shared.outputs, shared.outputs_seen)
+            yield start, index, shared.replace(states=states, outputs=outputs)  # type: ignore[attr-defined]
+
+
+def score_data(objective: Objective, u: np.ndarray, data: Trajectories, seed: int) -> Scores:
+    """Scores of the data, NumPy arrays with axes [n, T, ...]; fresh words from the seed.
+
+    All candidates of a run are scored with the same words, so that differences between them are
+    paired. The members hold the same point: only the first is kept.
+    """
+    point = np.tile(u, (objective.settings.members, 1))
+    key = named_key(seed, "rank")
+    parts = []
+    for index, panel in enumerate(objective.panels(data)):
+        scores = objective.scores(
+            point, objective.shared(panel), key, index * objective.settings.chunk
+        )
+        parts.append(jax.tree.map(lambda x: np.asarray(x[0]), scores))
+    joined = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+    return jax.tree.map(lambda x: x[: len(data)], joined)
+
+
+def gather(
+    objective: Objective, u: np.ndarray, data: Trajectories, *, replicas: int, seed: int
+) -> tuple[Evidence, Replicas, np.ndarray]:
+    """Everything that the diagnosis of a candidate rests on.
+
+    Args:
+        objective: the candidate's compiled objective.
+        u: the calibrated point.
+        data: validation data, or the training data where there is none.
+        replicas: B, data sets drawn from the candidate.
+        seed: the run's seed.
+
+    Returns:
+        The evidence, the replicas, and the contributions float64[U] to the score.
+    """
+    plan, rows = objective.settings.plan, objective.settings.rows
+    weights, units = plan.weights(rows), len(data)
+    scores = score_data(objective, u, data, seed)
+    drawn = draw_replicas(objective, u, data, replicas, seed)
+    point = np.tile(u, (objective.settings.members, 1))
+    cells: list[dict[str, np.ndarray]] = []
+    energies: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    sums: dict[int, list[dict[str, np.ndarray]]] = {}
+    for start, index, panel in _replica_panels(objective, data, drawn):
+        key = named_key(seed, "floor", start)
+        part = objective.scores(point, panel, key, index * objective.settings.chunk)
+        energies.setdefault(start, []).append((np.asarray(part.energy), np.asarray(part.valid)))
+        sums.setdefault(start, []).append(_cell_sums(part))
+    floor_parts = []
+    for start in sorted(sums):
+        energy = np.concatenate([e for e, _ in energies[start]], axis=1).astype(float)
+        valid = np.concatenate([v for _, v in energies[start]], axis=1)
+        floor_parts.append(contributions(energy, valid, weights, units))
+        cells.append({k: sum(part[k] for part in sums[start]) for k in sums[start][0]})
+    null = {k: np.concatenate([c[k] for c in cells])[:replicas] for k in cells[0]}
+    own = _cell_sums(jax.tree.map(lambda x: x[None], scores))
+    parts = contributions(scores.energy[None].astype(float), scores.valid[None], weights, units)[0]
+    evidence = Evidence(
+        horizons=plan.names,
+        variables=tuple(output.label for output in objective.schema.outputs),
+        score=float(parts.mean()),
+        null_scores=np.concatenate(floor_parts)[:replicas].mean(axis=1),
+        observed=_cells({k: v[0] for k, v in own.items()}),
+        null=_cells(null),
+        residuals=_residuals(scores),
+        counted=scores.counted[:, :, 0],
+        failed=float(scores.failed.mean()),
+    )
+    return evidence, drawn, parts
+
+
+@jax.jit
+def _device_sums(scores: Scores) -> dict[str, jax.Array]:
+    rank = scores.below - 0.5
+    counted = scores.counted
+    over = (1, 2)
+    return {
+        "count": jnp.sum(counted, over),
+        "crps": jnp.sum(scores.crps, over),
+        "error": jnp.sum(scores.error, over),
+        "rank": jnp.sum(jnp.where(counted, 12.0 * rank**2, 0.0), over),
+    }
+
+
+def _cell_sums(scores: Scores) -> dict[str, np.ndarray]:
+    return {k: np.asarray(v, float) for k, v in _device_sums(scores).items()}
+
+
+def _cells(sums: dict[str, np.ndarray]) -> Cells:
+    count = np.maximum(sums["count"], 1)
+    return Cells(
+        count=sums["count"],
+        crps=sums["crps"] / count,
+        error=sums["error"] / count,
+        rank=sums["rank"] / count,
+    )
+
+
+def _residuals(scores: Scores) -> np.ndarray:
+    """One-step errors in units of the forecast's own spread, float64[n, T, V], 0 where unseen."""
+    spread = scores.spread[:, :, 0]
+    wide = spread > 1e-9
+    return np.where(
+        scores.counted[:, :, 0] & wide, scores.error[:, :, 0] / np.where(wide, spread, 1), 0.0
+    )
