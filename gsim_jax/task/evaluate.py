@@ -181,8 +181,9 @@ class Evaluator:
             x, y = _float(x), _float(y)
         equal = x == y
         if x.dtype == np.float32:
-            # x - y is NaN for two infinities, hence the exact comparison first
-            equal = equal | (abs(x - y) <= TOLERANCE * self.xp.maximum(a.scale, b.scale))
+            # where one side is infinite the bound is too: only the exact comparison counts there
+            gap, bound = abs(x - y), TOLERANCE * self.xp.maximum(a.scale, b.scale)
+            equal = equal | ((gap <= bound) & (bound < np.inf))
         result = {
             "==": lambda: equal,
             "!=": lambda: ~equal,
