@@ -27,11 +27,11 @@ def report(options: Options, directory: Path) -> Reply:
 
     --out is the page, RUN/report.html by default.
     """
-    from gsim_jax.report import read_record, write_report
+    from gsim_jax.report import read_run, write_report
     from gsim_jax.report.words import split_words, verdict
 
     page = write_report(directory, options.out)
-    record = read_record(directory)
+    record = read_run(directory)
     winner = record.winner
     fields = {
         "page": page,

@@ -77,7 +77,7 @@ def calibrate(options: Options, task: Path, simulator: Path, method: str) -> Rep
     Prints parameters with errors and where the fit is not within noise. --out is the run folder.
     """
     from gsim_jax import search
-    from gsim_jax.report import read_record, show_candidate, write_report
+    from gsim_jax.report import read_run, show_candidate, write_report
     from gsim_jax.report.words import split_words
 
     proposer = _one_program(simulator)
@@ -92,7 +92,7 @@ def calibrate(options: Options, task: Path, simulator: Path, method: str) -> Rep
             listener=watch.listen,
         )
     page = write_report(result.record)
-    record = read_record(result.record)
+    record = read_run(result.record)
     winner = record.winner
     if winner is None:  # the file itself was refused: bad input
         return replace(_found(result, watch.failures), status=BAD_INPUT)
@@ -123,10 +123,10 @@ def calibrate(options: Options, task: Path, simulator: Path, method: str) -> Rep
 
 def _found(result: Any, failures: list[Mapping[str, Any]]) -> Reply:
     """Reply of a run: the winner, or why there is none."""
-    from gsim_jax.report import read_record, show_record, write_report
+    from gsim_jax.report import read_run, show_record, write_report
 
     page = write_report(result.record)
-    record = read_record(result.record)
+    record = read_run(result.record)
     fields = {
         "split": record.split,
         "best": result.best,
@@ -210,7 +210,7 @@ def _proposer(name: str) -> Proposer:
     return proposers[name]()
 
 
-@dataclass(frozen=True)
+@dataclass
 class OneProgram:
     """Proposes the file it was given, and nothing after it."""
 

@@ -29,7 +29,8 @@ def check(options: Options, file: Path, task: Path) -> Reply:
     errors = tuple(problem.to_json() for problem in found.problems)
     reply = Reply(
         {"file": file, **found.to_json()},
-        lambda console: _text(console, found.to_text()),
+        # The problems of a refused file are shown as errors, once.
+        lambda console: None if errors else _text(console, found.to_text()),
         ok=not errors,
         errors=errors,
         status=BAD_INPUT if errors else None,

@@ -17,7 +17,7 @@ from pygments.lexers import PythonLexer
 
 from gsim_jax.report import words
 from gsim_jax.report.plots import SHOWN, band_figure, rounds_figure
-from gsim_jax.report.record import Candidate, Cell, Failure, RunRecord, read_record
+from gsim_jax.report.record import Candidate, Cell, Failure, Run, read_run
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def write_report(directory: Path | str, out: Path | str | None = None) -> Path:
         InputError: The folder is no run record, or is damaged.
         OSError: The page cannot be written.
     """
-    record = read_record(directory)
+    record = read_run(directory)
     page = Path(out) if out is not None else record.directory / "report.html"
     text = render(record)
     page.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def write_report(directory: Path | str, out: Path | str | None = None) -> Path:
     return page
 
 
-def render(record: RunRecord) -> str:
+def render(record: Run) -> str:
     """The page as text; the same record gives the same bytes.
 
     Args:
@@ -89,8 +89,8 @@ def render(record: RunRecord) -> str:
         scores=_score_matrix(winner) if winner else None,
         parameters=_parameters(winner) if winner else (),
         program=_highlighted(winner.source) if winner else None,
-        command=reproduce_command(record.run),
-        settings=json.dumps(record.run.get("settings", {}), indent=2, ensure_ascii=False),
+        command=reproduce_command(record.configuration),
+        settings=json.dumps(record.configuration.get("settings", {}), indent=2, ensure_ascii=False),
     )
 
 
@@ -125,7 +125,7 @@ def _figures(winner: Candidate | None) -> list[tuple[str, Markup, int]]:
     ]
 
 
-def _rounds(record: RunRecord) -> list[tuple[int, float | None, list[Candidate | Failure]]]:
+def _rounds(record: Run) -> list[tuple[int, float | None, list[Candidate | Failure]]]:
     """Proposals by round, in slot order, with the seconds that the round took."""
     tried: list[Candidate | Failure] = [*record.candidates, *record.failures]
     tried.sort(key=lambda item: (item.round, item.slot))

@@ -114,12 +114,12 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class RunRecord:
+class Run:
     """One run folder.
 
     Attributes:
         directory: Where it lies.
-        run: ``run.json``: task, seed, versions, proposer, settings, scales, split.
+        configuration: ``run.json``: task, seed, versions, proposer, settings, scales, split.
         candidates: In the order in which they were made.
         failures: Proposals that were refused or could not be calibrated.
         seconds: Wall time of each finished round, by round.
@@ -129,7 +129,7 @@ class RunRecord:
     """
 
     directory: Path
-    run: Mapping[str, Any]
+    configuration: Mapping[str, Any]
     candidates: tuple[Candidate, ...]
     failures: tuple[Failure, ...]
     seconds: Mapping[int, float]
@@ -145,16 +145,16 @@ class RunRecord:
     @property
     def split(self) -> str:
         """Rows that candidates are ranked on: ``'validation'``, or ``'train'`` (in-sample)."""
-        return str(self.run.get("split", "train"))
+        return str(self.configuration.get("split", "train"))
 
     @property
     def title(self) -> str:
         """Title of the task, else its name."""
-        task = self.run["task"]
+        task = self.configuration["task"]
         return str(task.get("title") or task["name"])
 
 
-def read_record(directory: Path | str) -> RunRecord:
+def read_run(directory: Path | str) -> Run:
     """Read a run folder.
 
     Args:
@@ -181,9 +181,9 @@ def read_record(directory: Path | str) -> RunRecord:
     known = [event["id"] for event in events if event["event"] == "candidate"]
     last = [event for event in events if event["event"] in ("round", "end")]
     stops = [event for event in events if event["event"] == "stop"]
-    return RunRecord(
+    return Run(
         directory=root,
-        run=run,
+        configuration=run,
         candidates=tuple(
             _read_candidate(root / "candidates" / f"{number:03d}")
             for number in dict.fromkeys(known)

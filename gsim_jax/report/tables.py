@@ -11,7 +11,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from gsim_jax.report.record import Candidate, RunRecord
+from gsim_jax.report.record import Candidate, Run
 from gsim_jax.report.words import (
     ending,
     gap_words,
@@ -62,7 +62,7 @@ def parameters_words(candidate: Candidate) -> str:
     return ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
 
 
-def rounds_table(record: RunRecord) -> Table:
+def rounds_table(record: Run) -> Table:
     """Every candidate of a run in order: structure, score, floor, gap ± SE, parameters.
 
     Args:
@@ -90,7 +90,7 @@ def rounds_table(record: RunRecord) -> Table:
     return made
 
 
-def failure_lines(record: RunRecord) -> list[Text]:
+def failure_lines(record: Run) -> list[Text]:
     """One line per proposal that was refused or could not be calibrated, with the first reason."""
     lines = []
     for failure in record.failures:
@@ -149,7 +149,7 @@ def show_program(console: Console, source: str) -> None:
         console.print(source.rstrip(), markup=False, highlight=False, soft_wrap=True)
 
 
-def show_record(console: Console, record: RunRecord) -> None:
+def show_record(console: Console, record: Run) -> None:
     """Print a run: rounds, winner, its program, what stays unexplained, where the record lies.
 
     Args:

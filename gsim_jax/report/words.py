@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gsim_jax.report.record import Candidate, Cell, RunRecord
+from gsim_jax.report.record import Candidate, Cell, Run
 
 IN_SAMPLE = (
     "Ranked on the training data (in-sample): the task has no validation table, so a structure "
@@ -120,7 +120,7 @@ def verdict(candidate: Candidate) -> str:
     return text
 
 
-def ending(record: RunRecord) -> str:
+def ending(record: Run) -> str:
     """How far the run has come, in a sentence."""
     if record.finished:
         return f"The search ended: {record.stopped}." if record.stopped else "The search ended."

@@ -62,3 +62,37 @@ def test_check_needs_a_file(call, task):
     called = call("check", "none.py", "--task", task, "--json")
     assert called.status == 2
     assert "does not exist" in called.document["errors"][0]["message"]
+
+
+SIMULATOR = '''"""Nobody moves."""
+PARAMS = {}
+LATENT = {}
+
+def initial(observed, seen, params, key):
+    return observed
+
+def still(state, inputs, params, key):
+    return {"moved": MOVED}
+
+def couple(state, inputs, outputs, params, key):
+    return {name: state[name] for name in state}
+
+SUBMODULES = (still,)
+'''
+
+
+def test_check_says_what_a_simulator_is_or_what_is_wrong_with_it(call):
+    task = str(Path(__file__).parents[2] / "envs" / "boarding_school_flu")
+    Path("still.py").write_text(SIMULATOR.replace("MOVED", "poisson(key, 0.0)"))
+    good = call("check", "still.py", "--task", task, "--json")
+    assert good.status == 0, good.err
+    assert good.document["accepted"] is True
+    assert good.document["submodules"] == ["still"]
+    Path("still.py").write_text(SIMULATOR.replace("MOVED", '__import__("os")'))
+    bad = call("check", "still.py", "--task", task, "--json")
+    assert bad.status == 2
+    assert bad.document["errors"][0]["line"] == 9
+    people = call("check", "still.py", "--task", task)
+    assert people.status == 2
+    assert people.out == ""
+    assert "still.py, line 9" in people.err

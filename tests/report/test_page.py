@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from gsim_jax.report import read_record, render, write_report
+from gsim_jax.report import read_run, render, write_report
 from gsim_jax.report.page import reproduce_command
 from gsim_jax.report.plots import band_figure, rounds_figure
 from tests.report.synthetic import SOURCE, write_run
@@ -54,7 +54,7 @@ def parse(html: str) -> Balanced:
 
 @pytest.fixture
 def page(tmp_path):
-    return render(read_record(write_run(tmp_path / "run", trajectories=9)))
+    return render(read_run(write_run(tmp_path / "run", trajectories=9)))
 
 
 def test_the_page_carries_what_the_record_holds(page):
@@ -98,7 +98,7 @@ def test_an_inadequate_winner_is_shown_with_what_is_wrong(tmp_path):
     run = write_run(tmp_path / "run")
     events = (run / "events.jsonl").read_text().replace('"best": 3', '"best": 0')
     (run / "events.jsonl").write_text(events)
-    html = render(read_record(run))
+    html = render(read_run(run))
     text = " ".join("".join(parse(html).text).split())
     assert "Not adequate" in text
     assert "broken 7 of 1200 times: A never grows" in text
@@ -115,7 +115,7 @@ def test_a_run_cut_short_has_a_page_too(tmp_path):
 
 
 def test_figures_are_valid_svg_in_the_colours_of_the_page(tmp_path):
-    record = read_record(write_run(tmp_path / "run", trajectories=4))
+    record = read_run(write_run(tmp_path / "run", trajectories=4))
     assert record.winner is not None
     figures = [band_figure(v, bands) for v, bands in record.winner.bands.items()]
     figures.append(rounds_figure(record.candidates, record.best))
@@ -132,7 +132,7 @@ def test_figures_are_valid_svg_in_the_colours_of_the_page(tmp_path):
 
 
 def test_one_candidate_makes_no_rounds_figure(tmp_path):
-    record = read_record(write_run(tmp_path / "run"))
+    record = read_run(write_run(tmp_path / "run"))
     assert rounds_figure(record.candidates[:1], 0) == ""
 
 

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from gsim_jax.report import read_record
+from gsim_jax.report import read_run
 from gsim_jax.task.problems import InputError
 from tests.report.synthetic import SOURCE, write_run
 
 
 def test_a_finished_run_reads_back_as_written(tmp_path):
-    record = read_record(write_run(tmp_path / "run", trajectories=2))
+    record = read_run(write_run(tmp_path / "run", trajectories=2))
     assert [c.id for c in record.candidates] == [0, 1, 2, 3, 4]
     assert record.best == 3
     assert record.winner is not None
@@ -33,7 +33,7 @@ def test_a_finished_run_reads_back_as_written(tmp_path):
 
 
 def test_a_run_killed_in_the_middle_of_a_line_reads_up_to_there(tmp_path):
-    record = read_record(write_run(tmp_path / "run", finished=False))
+    record = read_run(write_run(tmp_path / "run", finished=False))
     assert [c.id for c in record.candidates] == [0, 1]
     assert record.best is None
     assert record.winner is None
@@ -45,12 +45,12 @@ def test_a_candidate_without_its_event_is_left_out(tmp_path):
     events = (run / "events.jsonl").read_text().splitlines(keepends=True)
     kept = [line for line in events if json.loads(line).get("id") != 4]
     (run / "events.jsonl").write_text("".join(kept))
-    assert [c.id for c in read_record(run).candidates] == [0, 1, 2, 3]
+    assert [c.id for c in read_run(run).candidates] == [0, 1, 2, 3]
 
 
 def test_a_folder_that_is_no_run_says_so(tmp_path):
     with pytest.raises(InputError, match=r"expected a run folder with run\.json") as caught:
-        read_record(tmp_path)
+        read_run(tmp_path)
     assert caught.value.problems[0].code == "not-a-run"
 
 
@@ -80,4 +80,4 @@ def test_damage_is_named_with_its_file(tmp_path, damage, words):
     run = write_run(tmp_path / "run")
     damage(run)
     with pytest.raises(InputError, match=words):
-        read_record(run)
+        read_run(run)

@@ -7,13 +7,13 @@ import re
 
 from rich.console import Console
 
-from gsim_jax.report import read_record, show_record, write_report
+from gsim_jax.report import read_run, show_record, write_report
 from tests.report.synthetic import SOURCE, write_run
 
 
 def shown(run, **console) -> str:
     stream = io.StringIO()
-    show_record(Console(file=stream, width=120, **console), read_record(run))
+    show_record(Console(file=stream, width=120, **console), read_run(run))
     return stream.getvalue()
 
 

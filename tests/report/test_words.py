@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gsim_jax.report import read_record, words
+from gsim_jax.report import read_run, words
 from tests.report.synthetic import write_run
 
 NUMBERS = [
@@ -69,7 +69,7 @@ def test_every_pair_of_floats_has_words_that_read_back(value, error):
 
 
 def test_the_verdict_names_the_worst_misfit_and_broken_rules(tmp_path):
-    record = read_record(write_run(tmp_path / "run"))
+    record = read_run(write_run(tmp_path / "run"))
     assert record.winner is not None
     assert words.verdict(record.winner).startswith("Adequate: ")
     assert "p = 0.34" in words.verdict(record.winner)
@@ -86,9 +86,9 @@ def test_in_sample_ranking_is_said(tmp_path):
 
 
 def test_how_far_a_run_has_come(tmp_path):
-    done = read_record(write_run(tmp_path / "done"))
+    done = read_run(write_run(tmp_path / "done"))
     assert words.ending(done) == "The search ended: the best candidate is adequate."
-    cut = read_record(write_run(tmp_path / "cut", finished=False))
+    cut = read_run(write_run(tmp_path / "cut", finished=False))
     assert f"gsim run --resume {tmp_path / 'cut'}" in words.ending(cut)
     stopped = dataclasses.replace(cut, stopped="time budget")
     assert words.ending(stopped) == "The search stopped: time budget."
