@@ -13,7 +13,10 @@ Three tables come out of here, and no number in them comes from anywhere else:
 2. *The same expansion with orders 5 to 8 fitted* to binomial and Poisson CDFs from a mean of 8
    upward. The series is asymptotic: at a mean of 8 its truncation errs by 2e-6, the best
    polynomial of the same form by 1e-7. Orders 1 to 4 stay exact, so large means lose nothing.
-3. *The normal quantile*, a (5, 5) rational in L = -log(4 t (1 - t)) for |w| / |2 u - 1|.
+3. *The same again for negative binomial and gamma*, shapes from 6 upward. With V = v / s^2 =
+   -1 / shape and D = d / s every monomial stays bounded where v alone would overflow.
+4. *Rationals*: the normal quantile, |w| / |2 u - 1| in L = -log(4 t (1 - t)); log Gamma(1 + a)
+   / a; the remainder of Stirling's formula.
 
 Fits are linear least squares reweighted towards the largest error (Lawson), deterministic.
 
@@ -23,11 +26,14 @@ Usage: ``python tools/derive_quantiles.py`` rewrites the tables, ``--check`` onl
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import factorial
 from pathlib import Path
+from typing import NamedTuple
 
+import mpmath
 import numpy as np
 import scipy.special as sp
 import scipy.stats as st
@@ -37,6 +43,8 @@ ORDER = 8
 FITTED_FROM = 5
 SMALL_MEAN = 8.0
 SMALLEST_TAIL = 2.0**-33
+LARGE_SHAPE = 6.0
+OVERDISPERSED_MEAN = 10.0
 TABLES = Path(__file__).resolve().parents[1] / "gsim_jax" / "sampling" / "_tables.py"
 
 Key = tuple[int, int, int]
@@ -140,32 +148,74 @@ def _lawson(design: np.ndarray, target: np.ndarray, weight: np.ndarray, rounds: 
     return best
 
 
-def _laws() -> Iterator[tuple[object, float, float, int]]:
-    """Binomial and Poisson laws (law, v, d, largest value) from the smallest mean upward."""
+def _rational(
+    x: np.ndarray, y: np.ndarray, weight: np.ndarray, degrees: tuple[int, int], rounds: int = 100
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Numerator and denominator (leading 1) near the minimum of max |weight (N / D - y)|."""
+    top, bottom = degrees
+    powers = x[:, None] ** np.arange(max(degrees) + 1)
+    design = np.concatenate([powers[:, : top + 1], -y[:, None] * powers[:, 1 : bottom + 1]], axis=1)
+    importance, denominator = np.ones_like(y), np.ones_like(y)
+    best, best_error = np.zeros(top + bottom + 1), np.inf
+    for _ in range(rounds):
+        row = np.sqrt(importance) * weight / np.abs(denominator)
+        scale = np.abs(design * row[:, None]).max(0)
+        c = np.linalg.lstsq(design * row[:, None] / scale, y * row, rcond=1e-15)[0] / scale
+        denominator = 1 + powers[:, 1 : bottom + 1] @ c[top + 1 :]
+        error = np.abs(powers[:, : top + 1] @ c[: top + 1] / denominator - y) * weight
+        if error.max() < best_error:
+            best, best_error = c, error.max()
+        importance *= (error / error.mean()) ** 0.7 + 0.01
+        importance /= importance.mean()
+    return tuple(best[: top + 1].tolist()), (1.0, *best[top + 1 :].tolist())
+
+
+class _Point(NamedTuple):
+    """One law to fit: distribution, its (v, d), and the largest value worth looking at."""
+
+    law: object
+    v: float
+    d: float
+    top: int
+
+
+def _underdispersed() -> Iterator[_Point]:
+    """Binomial and Poisson laws from the smallest mean upward."""
     means = [*np.arange(SMALL_MEAN, 30, 0.5), 35, 40, 50, 60, 80, 100, 150, 200, 400, 1000]
     for mean in means:
-        yield st.poisson(mean), 0.0, 1.0, int(mean + 8 * mean**0.5 + 10)
+        yield _Point(st.poisson(mean), 0.0, 1.0, int(mean + 8 * mean**0.5 + 10))
         for p in (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5):
             n = int(np.ceil(mean / p))
             p = mean / n
             top = min(n, int(mean + 8 * (mean * (1 - p)) ** 0.5 + 10))
-            yield st.binom(n, p), p * (1 - p), 1 - 2 * p, top
+            yield _Point(st.binom(n, p), p * (1 - p), 1 - 2 * p, top)
 
 
-def _lattice_points() -> dict[str, np.ndarray]:
+def _overdispersed() -> Iterator[_Point]:
+    """Negative binomial laws from the smallest shape and mean upward."""
+    shapes = LARGE_SHAPE * np.array([*1.2 ** np.arange(12), 12, 20, 40, 100, 1000, 1e5])
+    means = OVERDISPERSED_MEAN * np.array([*1.25 ** np.arange(12), 20, 50, 200, 1000, 1e4, 1e5])
+    for shape, mean in itertools.product(shapes, means):
+        excess = mean / shape
+        law = st.nbinom(shape, 1 / (1 + excess))
+        yield _Point(law, -excess * (1 + excess), 1 + 2 * excess, int(law.isf(1e-9)) + 1)
+
+
+def _lattice_points(laws: Iterable[_Point], most: int) -> dict[str, np.ndarray]:
     """Normal score w, standardised threshold x and density f of P(X <= k), over laws and k."""
     columns: dict[str, list[np.ndarray]] = {name: [] for name in "wxftsvd"}
-    for law, v, d, top in _laws():
-        k = np.unique(np.linspace(0, top, min(top + 1, 150)).astype(int))
-        below, above = law.cdf(k), law.sf(k)
+    for law, v, d, top in laws:
+        low = max(0, int(law.ppf(1e-9)) - 1)
+        k = np.unique(np.linspace(low, top, min(top - low + 1, most)).astype(int))
+        below, above, mass = law.cdf(k), law.sf(k), law.pmf(k)
         tail = np.minimum(below, above)
         keep = (tail > 3e-9) & (k < top)
-        k, below, above, tail = k[keep], below[keep], above[keep], tail[keep]
+        k, below, above, tail, mass = k[keep], below[keep], above[keep], tail[keep], mass[keep]
         mean, sd = law.mean(), law.std()
         columns["w"].append(np.where(below < 0.5, sp.ndtri(below), -sp.ndtri(above)))
         columns["x"].append((k + 0.5 - mean) / sd)
         columns["t"].append(tail)
-        columns["f"].append(sd * np.sqrt(law.pmf(k) * law.pmf(k + 1)))
+        columns["f"].append(sd * np.sqrt(mass * law.pmf(k + 1)))
         for name, value in (("s", sd), ("v", v), ("d", d)):
             columns[name].append(np.full(len(k), value))
     return {name: np.concatenate(parts) for name, parts in columns.items()}
@@ -173,50 +223,72 @@ def _lattice_points() -> dict[str, np.ndarray]:
 
 def _monomials(points: dict[str, np.ndarray], keys: list[Key]) -> np.ndarray:
     w, s, v, d = (points[name] for name in "wsvd")
-    return np.stack([w**a * v**b * d ** (n % 2) / s**n for n, a, b in keys], axis=1)
+    steps = [w**a * (v / s**2) ** b * (d / s) ** (n % 2) * s ** -(n - n % 2 - 2.0 * b)
+             for n, a, b in keys]  # fmt: skip
+    return np.stack(steps, axis=1)
 
 
-def fitted_expansion(exact: dict[Key, object]) -> dict[Key, float]:
-    """The expansion with orders from FITTED_FROM on refitted, at most quadratic in v.
+def fitted_expansion(
+    exact: dict[Key, object], points: dict[str, np.ndarray], most_v: int, weight: np.ndarray
+) -> dict[Key, float]:
+    """The expansion with orders from FITTED_FROM on refitted to the points.
 
-    The weight trades an error of 1e-7 in the CDF against one of 2 % of the tail probability.
+    Args:
+        exact: the symbolic expansion, which gives the lower orders.
+        points: where to fit, from ``_lattice_points``.
+        most_v: highest power of v in the fitted orders.
+        weight: per point, one over the error of x that is as bad as any other.
     """
-    points = _lattice_points()
     low = {k: float(c) for k, c in exact.items() if k[0] < FITTED_FROM}
     keys = [
         (n, a, b)
         for n in range(FITTED_FROM, ORDER + 1)
         for a in range((n + 1) % 2, n + 2, 2)
-        for b in range(3)
+        for b in range(min(most_v, n // 2) + 1)
     ]
     base = points["w"] + _monomials(points, list(low)) @ np.array(list(low.values()))
-    weight = points["f"] * (1e7 + 50 / points["t"])
-    c = _lawson(_monomials(points, keys), points["x"] - base, weight, rounds=40)
+    c = _lawson(_monomials(points, keys), points["x"] - base, weight, rounds=25)
     return low | dict(zip(keys, c.tolist(), strict=True))
 
 
-def normal_rational() -> tuple[list[float], list[float]]:
-    """Numerator and denominator of |w| / |2 u - 1| as a rational in L, for t >= 2^-33."""
-    t = np.exp(np.linspace(np.log(SMALLEST_TAIL), np.log(0.499), 6000))
-    t = np.concatenate([t, 0.5 - np.geomspace(1e-4, 0.2, 2000)])
+def lattice(exact: dict[Key, object]) -> dict[Key, float]:
+    """Binomial and Poisson; 1e-7 of the CDF weighs as much as 2 % of the tail probability."""
+    points = _lattice_points(_underdispersed(), 80)
+    return fitted_expansion(exact, points, 2, points["f"] * (1e7 + 50 / points["t"]))
+
+
+def overdispersed(exact: dict[Key, object]) -> dict[Key, float]:
+    """Negative binomial and gamma; 1e-6 of the CDF weighs as much as 20 % of the tail."""
+    points = _lattice_points(_overdispersed(), 30)
+    return fitted_expansion(exact, points, ORDER // 2, points["f"] * (1e6 + 5 / points["t"]))
+
+
+def normal_rational() -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """|w| / |2 u - 1| as a rational in L, for t >= 2^-33."""
+    t = np.exp(np.linspace(np.log(SMALLEST_TAIL), np.log(0.499), 2000))
+    t = np.concatenate([t, 0.5 - np.geomspace(1e-4, 0.2, 500)])
     w, s, logit = -sp.ndtri(t), 1 - 2 * t, -np.log(4 * t * (1 - t))
-    ratio = w / s
     weight = s * np.exp(-(w**2) / 2) / np.sqrt(2 * np.pi) * 1e8 + s * w * 1e6
-    powers = logit[:, None] ** np.arange(6)
-    design = np.concatenate([powers, -ratio[:, None] * powers[:, 1:]], axis=1)
-    importance, denominator = np.ones_like(t), np.ones_like(t)
-    best, best_error = np.zeros(11), np.inf
-    for _ in range(200):
-        row = np.sqrt(importance) * weight / denominator
-        scale = np.abs(design * row[:, None]).max(0)
-        c = np.linalg.lstsq(design * row[:, None] / scale, ratio * row, rcond=1e-15)[0] / scale
-        denominator = np.abs(1 + powers[:, 1:] @ c[6:])
-        error = np.abs(powers @ c[:6] / (1 + powers[:, 1:] @ c[6:]) - ratio) * weight
-        if error.max() < best_error:
-            best, best_error = c, error.max()
-        importance *= (error / error.mean()) ** 0.7 + 0.01
-        importance /= importance.mean()
-    return best[:6].tolist(), [1.0, *best[6:].tolist()]
+    return _rational(logit, w / s, weight, (5, 5))
+
+
+def log_gamma_rational() -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """log Gamma(1 + a) / a for a in (0, LARGE_SHAPE]."""
+    a = LARGE_SHAPE * (1 - np.cos(np.linspace(0, np.pi, 4000))) / 2 + 1e-6
+    return _rational(a, sp.gammaln(1 + a) / a, np.ones_like(a), (4, 4))
+
+
+def stirling_polynomial() -> tuple[float, ...]:
+    """x (log Gamma(x + 1) - (x + 1/2) log x + x - log(2 pi) / 2) in powers of 1 / x^2, x >= 1."""
+    x = 1 / np.linspace(1e-3, 1, 4000)
+    mpmath.mp.dps = 30
+    half_log = mpmath.log(2 * mpmath.pi) / 2
+    rest = [
+        float(mpmath.loggamma(v + 1) - (v + 0.5) * mpmath.log(v) + v - half_log)
+        for v in map(mpmath.mpf, x)
+    ]
+    z = 1 / x**2
+    return tuple(_lawson(z[:, None] ** np.arange(7), x * np.array(rest), np.ones_like(x), 40))
 
 
 # The file -------------------------------------------------------------------------------------
@@ -225,15 +297,21 @@ def normal_rational() -> tuple[list[float], list[float]]:
 def tables() -> dict[str, object]:
     """All tables by the name that they have in the generated module."""
     exact = cornish_fisher()
-    numerator, denominator = normal_rational()
+    normal, gamma = normal_rational(), log_gamma_rational()
     return {
         "CORNISH_FISHER": {k: f"{c.numerator}/{c.denominator}" for k, c in sorted(exact.items())},
-        "LATTICE": dict(sorted(fitted_expansion(exact).items())),
-        "NORMAL_NUMERATOR": tuple(numerator),
-        "NORMAL_DENOMINATOR": tuple(denominator),
+        "LATTICE": dict(sorted(lattice(exact).items())),
+        "OVERDISPERSED": dict(sorted(overdispersed(exact).items())),
+        "NORMAL_NUMERATOR": normal[0],
+        "NORMAL_DENOMINATOR": normal[1],
+        "LOG_GAMMA_NUMERATOR": gamma[0],
+        "LOG_GAMMA_DENOMINATOR": gamma[1],
+        "STIRLING": stirling_polynomial(),
+        "LARGE_SHAPE": LARGE_SHAPE,
+        "OVERDISPERSED_MEAN": OVERDISPERSED_MEAN,
         "SMALL_MEAN": SMALL_MEAN,
         "SMALL_TERMS": int(st.poisson.isf(SMALLEST_TAIL, SMALL_MEAN)) + 1,
-        "SMALL_LOWER": int(st.poisson.ppf(0.375, SMALL_MEAN)) + 1,
+        "SMALL_LOWER": int(st.poisson.ppf(0.382, SMALL_MEAN)) + 1,
     }
 
 
