@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from rich.text import Text
 
 from gsim_jax.report.record import problem_words
 from gsim_jax.report.tables import table
-from gsim_jax.report.words import gap_words, number
+from gsim_jax.report.words import gap_words, number, stop_words
 
 FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 STAGES = {"check": "checking", "calibrate": "calibrating", "diagnose": "diagnosing"}
@@ -72,7 +73,7 @@ class View:
         elif kind in ("round", "end"):
             self.best = event.get("best", self.best)
         elif kind == "stop":
-            self.stopped = str(event.get("reason"))
+            self.stopped = stop_words(event.get("reason"))
 
     def draw(self, seconds: float, height: int) -> RenderableType:
         """The view as it is now.
@@ -131,6 +132,7 @@ class Watch:
         self._now = now
         self._start = now()
         self._live: Live | None = None
+        self._lock = threading.Lock()  # the table is drawn in a thread of its own
 
     def __enter__(self) -> Self:
         """Starts the table where there is a terminal to draw on."""
@@ -162,7 +164,8 @@ class Watch:
         Args:
             event: A line of ``events.jsonl`` or a ``progress`` event.
         """
-        self.view.apply(event)
+        with self._lock:
+            self.view.apply(event)
         if event["event"] == "failure":
             self.failures.append(event)
         if self._live is None:
@@ -174,7 +177,8 @@ class Watch:
                 )
 
     def _draw(self) -> RenderableType:
-        return self.view.draw(self._now() - self._start, self._console.height)
+        with self._lock:
+            return self.view.draw(self._now() - self._start, self._console.height)
 
 
 def line(event: Mapping[str, Any]) -> str | None:
@@ -202,7 +206,7 @@ def line(event: Mapping[str, Any]) -> str | None:
     if kind == "round":
         return f"{where}  finished, best candidate {event.get('best')}"
     if kind == "stop":
-        return f"stopped: {event.get('reason')}"
+        return f"stopped: {stop_words(event.get('reason'))}"
     return None
 
 

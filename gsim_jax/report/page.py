@@ -103,15 +103,13 @@ def reproduce_command(run: Mapping[str, Any]) -> str:
     Returns:
         A shell command; options that were left at nothing are left out.
     """
-    proposer = run.get("proposer")
-    name = proposer.get("name") if isinstance(proposer, Mapping) else proposer
     parts = ["gsim", "run", str(run["task"]["path"]), "--seed", str(run.get("seed", 0))]
-    if name:
-        parts += ["--proposer", str(name)]
-    settings = run.get("settings") or {}
+    if run.get("proposer"):
+        parts += ["--proposer", str(run["proposer"])]
+    limits = (run.get("settings") or {}).get("limits", {})
     for option in ("rounds", "proposals", "patience", "seconds"):
-        if settings.get(option) is not None:
-            parts += [f"--{option}", str(settings[option])]
+        if limits.get(option) is not None:
+            parts += [f"--{option}", str(limits[option])]
     return shlex.join(parts)
 
 
@@ -125,12 +123,12 @@ def _figures(winner: Candidate | None) -> list[tuple[str, Markup, int]]:
     ]
 
 
-def _rounds(record: Run) -> list[tuple[int, float | None, list[Candidate | Failure]]]:
-    """Proposals by round, in slot order, with the seconds that the round took."""
+def _rounds(record: Run) -> list[tuple[int, list[Candidate | Failure]]]:
+    """Proposals by round, in slot order."""
     tried: list[Candidate | Failure] = [*record.candidates, *record.failures]
     tried.sort(key=lambda item: (item.round, item.slot))
-    numbers = sorted({item.round for item in tried} | set(record.seconds))
-    return [(n, record.seconds.get(n), [i for i in tried if i.round == n]) for n in numbers]
+    numbers = sorted({item.round for item in tried})
+    return [(n, [i for i in tried if i.round == n]) for n in numbers]
 
 
 def _score_matrix(

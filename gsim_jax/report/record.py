@@ -122,7 +122,6 @@ class Run:
         configuration: ``run.json``: task, seed, versions, proposer, settings, scales, split.
         candidates: In the order in which they were made.
         failures: Proposals that were refused or could not be calibrated.
-        seconds: Wall time of each finished round, by round.
         best: Number of the best candidate; ``None`` before the first round is finished.
         stopped: Why the search stopped, ``None`` where it has not.
         finished: Whether the run came to its end.
@@ -132,7 +131,6 @@ class Run:
     configuration: Mapping[str, Any]
     candidates: tuple[Candidate, ...]
     failures: tuple[Failure, ...]
-    seconds: Mapping[int, float]
     best: int | None
     stopped: str | None
     finished: bool
@@ -189,7 +187,6 @@ def read_run(directory: Path | str) -> Run:
             for number in dict.fromkeys(known)
         ),
         failures=tuple(_failure(e) for e in events if e["event"] == "failure"),
-        seconds={e["round"]: e.get("seconds", 0.0) for e in events if e["event"] == "round"},
         best=last[-1].get("best") if last else None,
         stopped=str(stops[-1].get("reason")) if stops else None,
         finished=any(event["event"] == "end" for event in events),

@@ -10,6 +10,13 @@ IN_SAMPLE = (
     "Ranked on the training data (in-sample): the task has no validation table, so a structure "
     "that overfits is not caught."
 )
+STOPS = {
+    "adequate": "the best candidate is adequate",
+    "patience": "the last rounds brought no significant gain",
+    "rounds": "all rounds are done",
+    "seconds": "the time budget is spent",
+}
+"""Reasons to stop as the search records them, and in words; others are words already."""
 HELD_OUT = "Ranked on the validation data, which calibration never saw."
 
 
@@ -120,10 +127,15 @@ def verdict(candidate: Candidate) -> str:
     return text
 
 
+def stop_words(reason: str | None) -> str:
+    """Why a search stopped, in words."""
+    return STOPS.get(reason or "", reason or "no reason recorded")
+
+
 def ending(record: Run) -> str:
     """How far the run has come, in a sentence."""
     if record.finished:
-        return f"The search ended: {record.stopped}." if record.stopped else "The search ended."
+        return f"The search ended: {stop_words(record.stopped)}."
     if record.stopped:
-        return f"The search stopped: {record.stopped}."
+        return f"The search stopped: {stop_words(record.stopped)}."
     return f"The search has not ended; continue it with: gsim run --resume {record.directory}"

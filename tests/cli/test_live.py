@@ -21,7 +21,7 @@ PROBLEM = {
     "column": None, "line": 3,
 }  # fmt: skip
 FAILURE = {"event": "failure", "round": 0, "slot": 0, "title": "[bold]", "problems": [PROBLEM]}
-ROUND = {"event": "round", "round": 0, "best": 0, "seconds": 3.0}
+ROUND = {"event": "round", "round": 0, "best": 0}
 
 
 def drawn(view: View, height: int = 40) -> str:
@@ -44,7 +44,7 @@ def test_a_proposal_goes_from_its_stage_to_its_score():
     view.apply(ROUND)
     assert "best 0" in drawn(view)
     view.apply({"event": "stop", "reason": "patience"})
-    assert "stopped: patience" in drawn(view)
+    assert "stopped: the last rounds brought no significant gain" in drawn(view)
 
 
 def test_a_failed_proposal_shows_its_reason_as_text():

@@ -39,7 +39,7 @@ def test_run_hands_over_what_was_asked(call, search):
     assert found["best"]["se"] == 0.012
     assert found["record"] == "runs/flu"
     assert found["split"] == "train"
-    assert found["stopped"] == "the best candidate is adequate"
+    assert found["stopped"] == "adequate"
     assert Path(found["page"]).is_file()
     assert "candidate 3: two stages, variant 3: score 0.4260" in called.err
 

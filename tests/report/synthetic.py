@@ -152,8 +152,11 @@ def write_run(directory: Path, *, trajectories: int = 1, finished: bool = True) 
         "seed": 3,
         "versions": {"gsim_jax": "0.1.0", "jax": "0.10.2"},
         "proposer": "library",
-        "settings": {"rounds": 4, "proposals": 6, "patience": 2, "seconds": None},
-        "scales": {"A": 12.5, "in <bed>": 31.0},
+        "settings": {
+            "limits": {"rounds": 4, "proposals": 6, "patience": 2, "seconds": None},
+            "objective": {"members": 16},
+        },
+        "scales": [12.5, 31.0],
         "split": "train",
     }
     (directory / "run.json").write_text(json.dumps(run))
@@ -162,7 +165,7 @@ def write_run(directory: Path, *, trajectories: int = 1, finished: bool = True) 
     shown = gaps if finished else gaps[:2]
     for number, (round_, slot, gap) in enumerate(shown):
         if round_ == 1 and slot == 0:
-            events.append({"event": "round", "round": 0, "best": 2, "seconds": 21.7})
+            events.append({"event": "round", "round": 0, "best": 2})
         found = diagnosis(number, round=round_, slot=slot, gap=gap, adequate=gap < 0.02)
         folder = directory / "candidates" / f"{number:03d}"
         folder.mkdir(parents=True)
@@ -186,8 +189,8 @@ def write_run(directory: Path, *, trajectories: int = 1, finished: bool = True) 
             )  # fmt: skip
     if finished:
         events += [
-            {"event": "round", "round": 1, "best": 3, "seconds": 14.2},
-            {"event": "stop", "reason": "the best candidate is adequate"},
+            {"event": "round", "round": 1, "best": 3},
+            {"event": "stop", "reason": "adequate"},
             {"event": "end", "best": 3},
         ]
     lines = [json.dumps({"n": n, **event}) + "\n" for n, event in enumerate(events)]

@@ -140,8 +140,8 @@ def test_the_command_names_every_setting_that_shaped_the_run():
     run = {
         "task": {"path": "my tasks/flu", "name": "flu"},
         "seed": 7,
-        "proposer": {"name": "library"},
-        "settings": {"rounds": 2, "seconds": None, "other": 1},
+        "proposer": "library",
+        "settings": {"limits": {"rounds": 2, "seconds": None}, "objective": {"rounds": 9}},
     }
     words = shlex.split(reproduce_command(run))
     assert words == [

@@ -90,5 +90,5 @@ def test_how_far_a_run_has_come(tmp_path):
     assert words.ending(done) == "The search ended: the best candidate is adequate."
     cut = read_run(write_run(tmp_path / "cut", finished=False))
     assert f"gsim run --resume {tmp_path / 'cut'}" in words.ending(cut)
-    stopped = dataclasses.replace(cut, stopped="time budget")
-    assert words.ending(stopped) == "The search stopped: time budget."
+    stopped = dataclasses.replace(cut, stopped="seconds")
+    assert words.ending(stopped) == "The search stopped: the time budget is spent."
