@@ -30,7 +30,7 @@ def invariants_of_rules(schema: Schema) -> tuple[dict[str, float], ...]:
             if difference is None:
                 continue
             form = _state_form(_expand(difference, schema), schema)
-            if form and form not in found:
+            if form and not any(_proportional(form, other) for other in found):
                 found.append(form)
     return tuple(found)
 
@@ -78,4 +78,11 @@ def _state_form(form: dict[str, float], schema: Schema) -> dict[str, float] | No
         return None
     if before:
         return now if now == before else None
+    if now and next(iter(now.values())) < 0:  # A == B and B == A say the same
+        now = {name: -value for name, value in now.items()}
     return now or None
+
+
+def _proportional(a: dict[str, float], b: dict[str, float]) -> bool:
+    ratios = {a[name] / b[name] for name in a if name in b}
+    return set(a) == set(b) and max(ratios) - min(ratios) < 1e-9
