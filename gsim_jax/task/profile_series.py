@@ -54,7 +54,7 @@ def period(values: np.ndarray, seen: np.ndarray, longest: int = 60) -> int | Non
         at = {lag: _correlation(rest, known, lag) for lag in (p - 1, p, p + 1, 2 * p)}
         here, pairs = at[p]
         enough = here > max(MIN_CORRELATION, 4 / np.sqrt(max(pairs, 1)))
-        peak = here > at[p + 1][0] and (p == 2 or here > at[p - 1][0])
+        peak = here > max(at[p - 1][0], at[p + 1][0])
         if enough and peak and at[2 * p][0] > here / 2 and pairs >= 2 * p:
             strengths[p] = here
     if not strengths:
@@ -74,7 +74,7 @@ def _without_course(values: np.ndarray, seen: np.ndarray, p: int) -> tuple[np.nd
         return rest, known
     for i, (series, mask) in enumerate(zip(filled, seen, strict=True)):
         inner = slice(half, values.shape[1] - half)
-        known[i, inner] = np.convolve(mask, weights > 0, "valid") > len(weights) - 0.5
+        known[i, inner] = np.convolve(mask.astype(float), weights, "valid") > 1 - 1e-9
         rest[i, inner] = series[inner] - np.convolve(series, weights, "valid")
     scale = np.sqrt(np.mean(rest[known] ** 2)) if known.any() else 0.0
     if scale <= 1e-9 * (np.abs(filled).max() + 1):
