@@ -92,7 +92,7 @@ class View:
             self._add(made, number_, row, FRAMES[int(seconds * 8) % len(FRAMES)])
         done = sum(row.found is not None for row in self.rows.values())
         failed = sum(row.failure is not None for row in self.rows.values())
-        line = f"round {self.round} · {done} candidates"
+        line = f"round {self.round} · {done} candidate{'' if done == 1 else 's'}"
         line += f" · {failed} failed" if failed else ""
         line += f" · best {self.best}" if self.best is not None else ""
         line += f" · {clock(seconds)}"

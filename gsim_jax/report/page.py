@@ -18,6 +18,7 @@ from pygments.lexers import PythonLexer
 from gsim_jax.report import words
 from gsim_jax.report.plots import SHOWN, band_figure, rounds_figure
 from gsim_jax.report.record import Candidate, Cell, Failure, Run, read_run
+from gsim_jax.simulator.priors import FAMILIES
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def render(record: Run) -> str:
         split=words.split_words(record.split),
         verdict=words.verdict(winner) if winner else None,
         gap=words.gap_words,
+        ties=None if words.lowest_wins(record) else words.TIES,
         figures=_figures(winner),
         shown=SHOWN,
         rounds_figure=Markup(rounds_figure(record.candidates, record.best)),
@@ -161,7 +163,10 @@ def _prior(spec: Mapping[str, Any]) -> str:
     """``Uniform(0, 2)``."""
     if "prior" not in spec:
         return ""
-    values = spec.get("arguments", {}).values()
+    arguments = spec.get("arguments", {})
+    # A saved program sorts its keys; people read the arguments in the order of the declaration.
+    order = FAMILIES[spec["prior"]][0] if spec["prior"] in FAMILIES else tuple(arguments)
+    values = (arguments[name] for name in order if name in arguments)
     shown = (f"{v:g}" if isinstance(v, int | float) else str(v) for v in values)
     return f"{spec['prior']}({', '.join(shown)})"
 

@@ -13,9 +13,11 @@ from rich.text import Text
 
 from gsim_jax.report.record import Candidate, Run
 from gsim_jax.report.words import (
+    TIES,
     ending,
     gap_words,
     horizon_words,
+    lowest_wins,
     number,
     plus_minus,
     split_words,
@@ -162,6 +164,8 @@ def show_record(console: Console, record: Run) -> None:
     if failures:
         console.print(Text(f"\nFailed proposals: {len(failures)}", style="red"))
         console.print(Padding(Group(*failures), (0, 0, 1, 2)))
+    if not lowest_wins(record):
+        console.print(Text(TIES, style="dim"))
     console.print(Text(split_words(record.split), style="dim"))
     console.print(Text(ending(record), style="dim"))
     winner = record.winner
@@ -190,7 +194,9 @@ def show_candidate(console: Console, candidate: Candidate) -> None:
     ]
     broken = [rule for rule in candidate.rules if rule.violated]
     if candidate.rules and not broken:
-        parts.append(Text(f"All {len(candidate.rules)} rules hold.", style="dim"))
+        count = len(candidate.rules)
+        words = "Its rule holds." if count == 1 else f"All {count} rules hold."
+        parts.append(Text(words, style="dim"))
     parts += [
         Text(f"Rule broken: {rule.name}, {rule.violated} of {rule.checked} times.", style="red")
         for rule in broken

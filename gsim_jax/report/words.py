@@ -10,6 +10,10 @@ IN_SAMPLE = (
     "Ranked on the training data (in-sample): the task has no validation table, so a structure "
     "that overfits is not caught."
 )
+TIES = (
+    "A lower score inside two standard errors of the difference is a tie: fewer parameters win, "
+    "then the cheaper program."
+)
 STOPS = {
     "adequate": "the best candidate is adequate",
     "patience": "the last rounds brought no significant gain",
@@ -125,6 +129,14 @@ def verdict(candidate: Candidate) -> str:
     if broken:
         text += f" Broken rules: {'; '.join(broken)}."
     return text
+
+
+def lowest_wins(record: Run) -> bool:
+    """Whether the winner has the lowest score; where not, a tie was broken, and is explained."""
+    winner = record.winner
+    if winner is None or winner.score is None:
+        return True
+    return all(c.score is None or c.score >= winner.score for c in record.candidates)
 
 
 def stop_words(reason: str | None) -> str:

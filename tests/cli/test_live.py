@@ -40,7 +40,7 @@ def test_a_proposal_goes_from_its_stage_to_its_score():
     text = drawn(view)
     assert "calibrating" not in text
     assert "0.5000  0.4100  +0.090 ± 0.012" in text
-    assert "round 0 · 1 candidates · 1:05" in text
+    assert "round 0 · 1 candidate · 1:05" in text
     view.apply(ROUND)
     assert "best 0" in drawn(view)
     view.apply({"event": "stop", "reason": "patience"})

@@ -38,7 +38,7 @@ PRIORS = {
     "leaving": {
         "rate": {
             "prior": "Uniform",
-            "arguments": {"low": 0.0, "high": 2.0},
+            "arguments": {"high": 2.0, "low": 0.0},
             "guess": 0.4,
             "shape": [],
             "unit": "1/day",
@@ -170,7 +170,7 @@ def write_run(directory: Path, *, trajectories: int = 1, finished: bool = True) 
         folder = directory / "candidates" / f"{number:03d}"
         folder.mkdir(parents=True)
         (folder / "simulator.py").write_text(SOURCE)
-        (folder / "program.json").write_text(json.dumps({"parameters": PRIORS}))
+        (folder / "program.json").write_text(json.dumps({"parameters": PRIORS}, sort_keys=True))
         (folder / "diagnosis.json").write_text(json.dumps(found))
         (folder / "bands.json").write_text(json.dumps(bands(trajectories)))
         events.append({"event": "candidate", **{key: found[key] for key in CANDIDATE}})

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gsim_jax.report import read_run, words
+from gsim_jax.report import read_run, render, words
 from tests.report.synthetic import write_run
 
 NUMBERS = [
@@ -78,6 +78,15 @@ def test_the_verdict_names_the_worst_misfit_and_broken_rules(tmp_path):
     assert "p < 0.001" in worse
     assert "Worst: in <bed>, free run, gap +0.310 ± 0.047, and 3 more." in worse
     assert "Broken rules: A never grows." in worse
+
+
+def test_a_winner_with_a_higher_score_is_explained(tmp_path):
+    record = read_run(write_run(tmp_path / "run"))
+    assert words.lowest_wins(record)
+    tied = dataclasses.replace(record, best=4)
+    assert not words.lowest_wins(tied)
+    assert words.TIES in render(tied)
+    assert words.TIES not in render(record)
 
 
 def test_in_sample_ranking_is_said(tmp_path):
