@@ -1,4 +1,8 @@
-"""Binomial and Poisson draws from one 32-bit word each."""
+"""Counts without over-dispersion: Bernoulli, binomial, Poisson, geometric, hypergeometric.
+
+Each draw takes one word and is monotone in it, up to the rounding of float32 next to a
+threshold.
+"""
 
 from __future__ import annotations
 
@@ -6,37 +10,53 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._arguments import LARGEST, broadcast, count, exact_product, real
 from ._lattice import count_small, expansion
 from ._tables import SMALL_MEAN
-from ._tails import INVALID, normal_quantile, settle, tails, unit
+from ._tails import INVALID, exponential_quantile, normal_quantile, settle, tails
 
-_LARGEST = float(2**31 - 128)  # the largest float32 below 2^31
 _LARGEST_RATE = 2.0**31 - 2.0**19  # leaves room for ten standard deviations below 2^31
 
 
-def _count(n: jax.Array | int | float) -> tuple[jax.Array, jax.Array]:
-    """A count argument as int32, and whether it is one: integral, 0 <= n < 2^31."""
-    n = jnp.asarray(n)
-    if jnp.issubdtype(n.dtype, jnp.integer):
-        n = n.astype(jnp.int32)
-        return n, n >= 0
-    valid = (n >= 0) & (n <= _LARGEST) & (n == jnp.floor(n))
-    return jnp.where(valid, n, 0).astype(jnp.int32), valid
+def bernoulli_from_bits(bits: jax.Array, p: jax.Array) -> jax.Array:
+    """Bernoulli draw: 1 with probability p, else 0.
 
+    One word, non-decreasing in it; exact to 2^-24 of min(p, 1 - p).
 
-def _upper_half(x: jax.Array) -> jax.Array:
-    """x with the low 12 bits of its significand cleared, so that products of halves are exact."""
-    raw = jax.lax.bitcast_convert_type(x, jnp.uint32) & np.uint32(0xFFFFF000)
-    return jax.lax.bitcast_convert_type(raw, jnp.float32)
+    Args:
+        bits: uint32[...].
+        p: probability; outside [0, 1] or NaN gives INVALID.
+
+    Returns:
+        int32 of the broadcast shape.
+    """
+    bits, p = broadcast(jnp.asarray(bits), real(p))
+    upper, tail = tails(bits)
+    # 1 where 1 - u < p, each side compared in the tail that is exact there.
+    hit = jnp.where(upper, tail < p, tail > 1.0 - p)
+    draw = jnp.where((p >= 0) & (p <= 1), hit.astype(jnp.float32), float(INVALID))
+    return settle(draw, tail).astype(jnp.int32)
 
 
 def binomial_from_bits(bits: jax.Array, n: jax.Array, p: jax.Array) -> jax.Array:
-    """Binomial draw, monotone in its word: the number of successes in n trials."""
-    p = jnp.asarray(p, jnp.float32)
-    n, valid = _count(n)
+    """Binomial draw: the number of successes in n trials.
+
+    One word, non-decreasing in it. For n <= 1e6 the CDF errs by at most 3e-7 (2e-7 measured)
+    and by 2 % of the tail probability where that is 1e-7. Larger n still give integers
+    between 0 and n; above 2^24 they are rounded to float32.
+
+    Args:
+        bits: uint32[...].
+        n: trials, int32 or integral float32; negative or NaN gives INVALID.
+        p: probability of success; outside [0, 1] or NaN gives INVALID.
+
+    Returns:
+        int32 of the broadcast shape.
+    """
+    n, valid = count(n)
+    bits, n, p, valid = broadcast(jnp.asarray(bits), n, real(p), valid)
     valid = valid & (p >= 0) & (p <= 1)
     fold = p > 0.5
-    bits, fold = jnp.broadcast_arrays(jnp.asarray(bits), fold)
     bits = jnp.where(fold, ~bits, bits)
     upper, tail = tails(bits)
     # The bound is never reached; it ties all that follows to the word (see count_small).
@@ -45,59 +65,144 @@ def binomial_from_bits(bits: jax.Array, n: jax.Array, p: jax.Array) -> jax.Array
     trials = n.astype(jnp.float32)
     odds = (p / q) * np.float32(1 / SMALL_MEAN)
     small = count_small(upper, tail, lambda k: (trials - (k - 1)) * odds)
-    large = _binomial_large(normal_quantile(bits, tail), n, trials, p, q)
+    whole, part = exact_product(n, p)
+    large = _from_expansion(bits, tail, whole, part, trials * p * q, p * q, q - p)
     k = jnp.where(trials * p <= SMALL_MEAN, small.astype(jnp.float32), large)
     k = jnp.clip(k, 0.0, trials)
     k = jnp.where(valid, jnp.where(fold, trials - k, k), float(INVALID))
     return jnp.minimum(settle(k, tail).astype(jnp.int32), n)
 
 
-def _binomial_large(
-    w: jax.Array, n: jax.Array, trials: jax.Array, p: jax.Array, q: jax.Array
+def _from_expansion(
+    bits: jax.Array,
+    tail: jax.Array,
+    whole: jax.Array,
+    part: jax.Array,
+    variance: jax.Array,
+    v: jax.Array | None,
+    d: jax.Array | None,
+    kurtosis: jax.Array | None = None,
 ) -> jax.Array:
-    # n p without rounding: products of 12-bit halves are exact, and stay exact when a
-    # compiler contracts them with the subtractions.
-    p_high = _upper_half(p)
-    a = (n & ~4095).astype(jnp.float32) * p_high
-    b = (n & 4095).astype(jnp.float32) * p_high
-    whole_a, whole_b = jnp.floor(a), jnp.floor(b)
-    part = (a - whole_a) + (b - whole_b) + trials * (p - p_high)
-    sd = jnp.sqrt(jnp.maximum(trials * p * q, 1.0))
-    x = w + expansion(w, 1.0 / sd, p * q, q - p)
-    return jnp.floor(part + (sd * x + 0.5)) + (whole_a + whole_b)
+    """Quantile near the mean whole + part, float32 and integral.
+
+    ``kurtosis`` is what the fourth cumulant has beyond the binomial's, over the variance.
+    """
+    w = normal_quantile(bits, tail)
+    sd = jnp.sqrt(jnp.maximum(variance, 1.0))
+    x = w + expansion(w, 1.0 / sd, v, d)
+    if kurtosis is not None:
+        x = x + kurtosis * w * (w * w - 3.0) / (24.0 * sd * sd)
+    return jnp.floor(part + (sd * x + 0.5)) + whole
 
 
 def poisson_from_bits(bits: jax.Array, rate: jax.Array) -> jax.Array:
-    """Poisson draw, monotone in its word."""
-    rate = jnp.asarray(rate, jnp.float32)
-    bits, rate = jnp.broadcast_arrays(jnp.asarray(bits), rate)
+    """Poisson draw.
+
+    One word, non-decreasing in it. For rates up to 1e6 the CDF errs by at most 3e-7 (2e-7
+    measured) and by 2 % of the tail probability where that is 1e-7. Above 2^24 draws are
+    rounded to float32.
+
+    Args:
+        bits: uint32[...].
+        rate: mean; negative, NaN or above 2.1e9 gives INVALID.
+
+    Returns:
+        int32 of the broadcast shape.
+    """
+    bits, rate = broadcast(jnp.asarray(bits), real(rate))
     valid = (rate >= 0) & (rate <= _LARGEST_RATE)
     upper, tail = tails(bits)
     rate = jnp.clip(rate, 0.0, _LARGEST_RATE + tail)
     scaled = jnp.minimum(rate, SMALL_MEAN + tail) * np.float32(1 / SMALL_MEAN)
     small = count_small(upper, tail, lambda k: scaled)
     whole = jnp.floor(rate)
-    sd = jnp.sqrt(jnp.maximum(rate, 1.0))
-    w = normal_quantile(bits, tail)
-    x = w + expansion(w, 1.0 / sd, None, None)
-    large = jnp.maximum(jnp.floor((rate - whole) + (sd * x + 0.5)) + whole, 0.0)
-    k = jnp.where(rate <= SMALL_MEAN, small.astype(jnp.float32), large)
+    large = _from_expansion(bits, tail, whole, rate - whole, rate, None, None)
+    k = jnp.where(rate <= SMALL_MEAN, small.astype(jnp.float32), jnp.maximum(large, 0.0))
     return settle(jnp.where(valid, k, float(INVALID)), tail).astype(jnp.int32)
 
 
-def bernoulli_from_bits(bits: jax.Array, p: jax.Array) -> jax.Array:
-    """Bernoulli draw, monotone in its word: 1 with probability p."""
-    p = jnp.asarray(p, jnp.float32)
+def geometric_from_bits(bits: jax.Array, p: jax.Array) -> jax.Array:
+    """Geometric draw: failures before the first success.
+
+    One word, non-decreasing in it; CDF error below 3e-7. Draws stop at 2^31 - 128.
+
+    Args:
+        bits: uint32[...].
+        p: probability of success; outside (0, 1] or NaN gives INVALID.
+
+    Returns:
+        int32 of the broadcast shape.
+    """
+    bits, p = broadcast(jnp.asarray(bits), real(p))
+    _, tail = tails(bits)
+    k = jnp.ceil(exponential_quantile(bits) / -jnp.log1p(-p)) - 1.0
+    k = jnp.clip(k, 0.0, LARGEST)
+    return settle(jnp.where((p > 0) & (p <= 1), k, float(INVALID)), tail).astype(jnp.int32)
+
+
+def hypergeometric_from_bits(
+    bits: jax.Array, good: jax.Array, bad: jax.Array, n: jax.Array
+) -> jax.Array:
+    """Hypergeometric draw: good ones among n taken from good + bad without replacement.
+
+    One word, non-decreasing in it. The CDF errs by at most 5e-6 for good + bad <= 1e6.
+
+    Args:
+        bits: uint32[...].
+        good: int32 or integral float32, at least 0.
+        bad: likewise; good + bad below 2^31.
+        n: likewise, at most good + bad. Anything else gives INVALID.
+
+    Returns:
+        int32 of the broadcast shape.
+    """
+    (good, good_ok), (bad, bad_ok), (n, n_ok) = count(good), count(bad), count(n)
+    bits, good, bad, n, good_ok, bad_ok, n_ok = broadcast(
+        jnp.asarray(bits), good, bad, n, good_ok, bad_ok, n_ok
+    )
+    everything = good + bad  # wraps to a negative number from 2^31
+    valid = good_ok & bad_ok & n_ok & (everything >= 0) & (n <= everything)
+    # Two symmetries leave at most half of the urn good and at most half of it taken.
+    swap, rest = good > bad, n > everything - n
+    few, many = jnp.minimum(good, bad), jnp.maximum(good, bad)
+    taken = jnp.where(rest, everything - n, n)
+    bits = jnp.where(swap ^ rest, ~bits, bits)
     upper, tail = tails(bits)
-    # 1 where 1 - u < p, each side compared in the tail that is exact there.
-    hit = jnp.where(upper, tail < p, tail > 1.0 - p)
-    return jnp.where((p >= 0) & (p <= 1), hit.astype(jnp.int32), INVALID)
+    g, b, m = (x.astype(jnp.float32) for x in (few, many, taken))
+    g = jnp.minimum(g, 2.0**31 + tail)
+    small = count_small(
+        upper,
+        tail,
+        lambda k: (g - (k - 1)) * (m - (k - 1)) / ((b - m + k) * np.float32(SMALL_MEAN)),
+    )
+    large = _hypergeometric_large(bits, tail, few, many, taken)
+    mean = m * g / jnp.maximum(g + b, 1.0)
+    k = jnp.where(mean <= SMALL_MEAN, small.astype(jnp.float32), large)
+    k = jnp.clip(k, 0.0, jnp.minimum(g, m))
+    k = jnp.where(rest, few.astype(jnp.float32) - k, k)
+    k = jnp.where(swap, n.astype(jnp.float32) - k, k)
+    draw = settle(jnp.where(valid, k, float(INVALID)), tail).astype(jnp.int32)
+    return jnp.minimum(draw, jnp.minimum(good, n))
 
 
-def categorical_from_bits(bits: jax.Array, probs: jax.Array) -> jax.Array:
-    """Index drawn with the given (not necessarily normalised) probabilities on the last axis."""
-    probs = jnp.asarray(probs, jnp.float32)
-    total = jnp.cumsum(probs, axis=-1)
-    valid = jnp.all(probs >= 0, axis=-1) & (total[..., -1] > 0) & jnp.isfinite(total[..., -1])
-    below = total[..., :-1] < (unit(bits) * total[..., -1])[..., None]
-    return jnp.where(valid, jnp.sum(below, axis=-1).astype(jnp.int32), INVALID)
+def _hypergeometric_large(
+    bits: jax.Array, tail: jax.Array, good: jax.Array, bad: jax.Array, n: jax.Array
+) -> jax.Array:
+    """The binomial's expansion with the hypergeometric's first four cumulants."""
+    urn = jnp.maximum((good + bad).astype(jnp.float32), 4.0)
+    p = good.astype(jnp.float32) / urn
+    taken = n.astype(jnp.float32)
+    whole, part = exact_product(good + bad, p)
+    p_rest = ((good.astype(jnp.float32) - whole) - part) / urn  # what rounding took from p
+    whole, part = exact_product(n, p)
+    share = taken / urn
+    a, b = p * (1.0 - p), share * (1.0 - share)
+    d = (1.0 - 2.0 * p) * (1.0 - 2.0 * share) * urn / (urn - 2.0)
+    v = (1.0 - d * d) * 0.25
+    fourth = (1.0 + 1.0 / urn - 6.0 * (a + b) + 30.0 * a * b * (urn - 1.2) / (urn - 1.0)) * (
+        urn / (urn - 2.0) * (urn / (urn - 3.0))
+    )
+    variance = taken * a * (1.0 - share) * (urn / (urn - 1.0))
+    return _from_expansion(
+        bits, tail, whole, part + taken * p_rest, variance, v, d, fourth - (1.0 - 6.0 * v)
+    )

@@ -45,18 +45,18 @@ def split(key: jax.Array, n: int = 2) -> jax.Array:
     return keys
 
 
-def _draw(name: str, key: jax.Array, shape: Shape, *arguments: jax.Array) -> jax.Array:
+def _draw(name: str, key: jax.Array, shape: Shape, *arguments: jax.Array | float) -> jax.Array:
     law = LAWS[name]
-    arguments = tuple(jnp.asarray(a) for a in arguments)
-    batch = law.batch_shape(*arguments)
+    parameters = tuple(jnp.asarray(a) for a in arguments)
+    batch = law.batch_shape(*parameters)
     shape = batch if shape is None else tuple(shape)
     if np.broadcast_shapes(shape, batch) != shape:
         raise ValueError(f"{name}: arguments of shape {batch} do not broadcast to shape {shape}")
-    bits_shape = law.bits_shape(shape, *arguments)
+    bits_shape = law.bits_shape(shape, *parameters)
     data = _key_data(key)
     counter = jnp.arange(math.prod(bits_shape), dtype=jnp.uint32).reshape(bits_shape)
     bits = threefry_2x32(data[0], data[1], jnp.zeros_like(counter), counter)[0]
-    return law.from_bits(bits, *arguments)
+    return law.from_bits(bits, *parameters)
 
 
 def bernoulli(key: jax.Array, p: jax.Array, shape: Shape = None) -> jax.Array:
@@ -70,29 +70,84 @@ def binomial(key: jax.Array, n: jax.Array, p: jax.Array, shape: Shape = None) ->
 
 
 def poisson(key: jax.Array, rate: jax.Array, shape: Shape = None) -> jax.Array:
-    """Poisson draws, int32."""
+    """Poisson draws, int32, of mean ``rate``."""
     return _draw("poisson", key, shape, rate)
 
 
+def negative_binomial(
+    key: jax.Array, mean: jax.Array, dispersion: jax.Array, shape: Shape = None
+) -> jax.Array:
+    """Negative binomial draws, int32, with variance mean + mean^2 / dispersion."""
+    return _draw("negative_binomial", key, shape, mean, dispersion)
+
+
+def beta_binomial(
+    key: jax.Array, n: jax.Array, p: jax.Array, concentration: jax.Array, shape: Shape = None
+) -> jax.Array:
+    """Beta-binomial draws, int32: n trials of a beta probability of mean p."""
+    return _draw("beta_binomial", key, shape, n, p, concentration)
+
+
+def geometric(key: jax.Array, p: jax.Array, shape: Shape = None) -> jax.Array:
+    """Geometric draws, int32: failures before the first success."""
+    return _draw("geometric", key, shape, p)
+
+
+def hypergeometric(
+    key: jax.Array, good: jax.Array, bad: jax.Array, n: jax.Array, shape: Shape = None
+) -> jax.Array:
+    """Hypergeometric draws, int32: good ones among n taken from good + bad."""
+    return _draw("hypergeometric", key, shape, good, bad, n)
+
+
 def categorical(key: jax.Array, probs: jax.Array, shape: Shape = None) -> jax.Array:
-    """Indices, int32, drawn with the probabilities on the last axis; ``shape`` is the batch."""
+    """Indices, int32, with the probabilities on the last axis; ``shape`` is the batch's."""
     return _draw("categorical", key, shape, probs)
 
 
+def multinomial(key: jax.Array, n: jax.Array, probs: jax.Array, shape: Shape = None) -> jax.Array:
+    """Multinomial counts, int32[..., k]; ``shape`` is the batch's, without the k categories."""
+    return _draw("multinomial", key, shape, n, probs)
+
+
 def uniform(
-    key: jax.Array, low: jax.Array = 0.0, high: jax.Array = 1.0, shape: Shape = None
+    key: jax.Array, low: jax.Array | float = 0.0, high: jax.Array | float = 1.0, shape: Shape = None
 ) -> jax.Array:
-    """Uniform draws on [low, high], float32."""
+    """Uniform draws between low and high, float32."""
     return _draw("uniform", key, shape, low, high)
 
 
 def normal(
-    key: jax.Array, mean: jax.Array = 0.0, sd: jax.Array = 1.0, shape: Shape = None
+    key: jax.Array, mean: jax.Array | float = 0.0, sd: jax.Array | float = 1.0, shape: Shape = None
 ) -> jax.Array:
     """Normal draws, float32."""
     return _draw("normal", key, shape, mean, sd)
 
 
+def lognormal(key: jax.Array, mu: jax.Array, sigma: jax.Array, shape: Shape = None) -> jax.Array:
+    """Lognormal draws, float32: exp of a normal draw of mean mu and deviation sigma."""
+    return _draw("lognormal", key, shape, mu, sigma)
+
+
 def exponential(key: jax.Array, rate: jax.Array, shape: Shape = None) -> jax.Array:
     """Exponential draws of mean 1 / rate, float32."""
     return _draw("exponential", key, shape, rate)
+
+
+def gamma(
+    key: jax.Array, shape_parameter: jax.Array, rate: jax.Array, shape: Shape = None
+) -> jax.Array:
+    """Gamma draws of mean shape_parameter / rate, float32."""
+    return _draw("gamma", key, shape, shape_parameter, rate)
+
+
+def beta(key: jax.Array, a: jax.Array, b: jax.Array, shape: Shape = None) -> jax.Array:
+    """Beta draws of mean a / (a + b), float32."""
+    return _draw("beta", key, shape, a, b)
+
+
+def weibull(
+    key: jax.Array, shape_parameter: jax.Array, scale: jax.Array, shape: Shape = None
+) -> jax.Array:
+    """Weibull draws with P(X > x) = exp(-(x / scale)^shape_parameter), float32."""
+    return _draw("weibull", key, shape, shape_parameter, scale)

@@ -8,25 +8,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._tables import LATTICE, SMALL_LOWER, SMALL_MEAN, SMALL_TERMS
+from ._tables import LATTICE, OVERDISPERSED, SMALL_LOWER, SMALL_MEAN, SMALL_TERMS
 from ._tails import polynomial
 
 # Words below this quantile are looked up from below, the others from above. Anything but 1/2,
 # where symmetric laws put an exact tie that the two sides would round differently.
-_SEAM = 0.375
+SEAM = 0.381966
 
 
-def count_small(
-    upper: jax.Array, tail: jax.Array, factor: Callable[[int], jax.Array]
-) -> jax.Array:
+def count_small(upper: jax.Array, tail: jax.Array, factor: Callable[[int], jax.Array]) -> jax.Array:
     """Quantile of a law on 0, 1, 2, ... with a mean of at most ``SMALL_MEAN``.
 
     The terms start from 1 and are normalised by their own sum, which takes no exponential
-    and no gamma function. The lower side sums upward and the upper side downward, so that
-    both tails keep their relative precision.
+    and no gamma function.
 
     Args:
-        upper: side of the word. tail: its tail probability.
+        upper: side of the word.
+        tail: tail probability of the word.
         factor: k -> k p(k) / (p(k - 1) SMALL_MEAN), for k from 1. The missing SMALL_MEAN / k
             is a constant of the sum, not a product per lane. It must depend on the word in
             some way that the compiler cannot remove: factors that are constant over a scan
@@ -37,32 +35,61 @@ def count_small(
         int32, the smallest k with P(X <= k) >= u.
     """
     product = factor(1)
-    scaled, weight = [], 1.0
+    terms, weight = [], 1.0
     for k in range(1, SMALL_TERMS):
         weight *= SMALL_MEAN / k
-        scaled.append(product * np.float32(weight))
-        product = product * factor(k + 1)
-    above = [scaled[-1]]
-    for term in reversed(scaled[:-1]):
+        terms.append(product * np.float32(weight))
+        if k + 1 < SMALL_TERMS:
+            product = product * factor(k + 1)
+    return count_terms(upper, tail, terms, SMALL_LOWER)
+
+
+def count_terms(
+    upper: jax.Array,
+    tail: jax.Array,
+    terms: list[jax.Array],
+    lower_terms: int,
+    first: jax.Array | float = 1.0,
+    rest: jax.Array | None = None,
+    total: jax.Array | None = None,
+) -> jax.Array:
+    """Number of categories that the word's quantile passes, for terms p(0), p(1), ...
+
+    The lower side sums upward and the upper side downward, so that both tails keep their
+    relative precision.
+
+    Args:
+        upper: side of the word.
+        tail: tail probability of the word.
+        terms: p(1), p(2), ..., up to a common factor.
+        lower_terms: how many of p(0), p(1), ... the lower side needs.
+        first: p(0).
+        rest: mass beyond the last term; none when left out.
+        total: mass of everything; the sum when left out.
+
+    Returns:
+        int32, the smallest k with P(X <= k) >= u, up to the number of terms.
+    """
+    above = [terms[-1]] if rest is None else [rest, terms[-1] + rest]
+    for term in reversed(terms[:-1]):
         above.append(above[-1] + term)
-    above.reverse()  # above[k] = P(X > k), up to the common factor
-    total = above[0] + 1.0
-    lower = ~upper & (tail < _SEAM)
+    above.reverse()  # above[k] is P(X > k), up to the common factor
+    total = above[0] + first if total is None else total
     target = jnp.where(upper, tail, 1.0 - tail) * total
-    high = sum((term > target).astype(jnp.int32) for term in above)
+    high = sum((mass > target).astype(jnp.int32) for mass in above)
     target = tail * total
-    below = jnp.ones_like(tail)
+    below = jnp.full_like(tail, first) if isinstance(first, float) else first
     low = (below < target).astype(jnp.int32)
-    for term in scaled[: SMALL_LOWER - 1]:
+    for term in terms[: lower_terms - 1]:
         below = below + term
         low = low + (below < target).astype(jnp.int32)
-    return jnp.where(lower, low, high)
+    return jnp.where(~upper & (tail < SEAM), low, high)
 
 
 def expansion(
     w: jax.Array, inverse_sd: jax.Array, v: jax.Array | None, d: jax.Array | None
 ) -> jax.Array:
-    """Cornish-Fisher expansion of a lattice quantile, to order 8 in 1/sd.
+    """Cornish-Fisher expansion of binomial and Poisson quantiles, to order 8 in 1/sd.
 
     Args:
         w: normal quantile of the word.
@@ -71,12 +98,11 @@ def expansion(
         d: q - p, or None for 1 (Poisson).
 
     Returns:
-        x(w) - w: the quantile less its mean is sd x(w), to be rounded to the nearest integer.
+        x(w) - w. The mean plus sd x(w), rounded to the nearest integer, is the quantile.
     """
-    odd = _parity_sum(LATTICE, 1, w * w, inverse_sd * inverse_sd, v) * inverse_sd
-    even = _parity_sum(LATTICE, 0, w * w, inverse_sd * inverse_sd, v) * (
-        inverse_sd * inverse_sd * w
-    )
+    e = inverse_sd * inverse_sd
+    odd = _parity_sum(LATTICE, 1, w * w, e, v) * inverse_sd
+    even = _parity_sum(LATTICE, 0, w * w, e, v) * (e * w)
     return (odd if d is None else odd * d) + even
 
 
@@ -96,3 +122,38 @@ def _parity_sum(
             powers.append(in_v[0] if v is None or len(in_v) == 1 else polynomial(in_v, v))
         orders.append(polynomial(powers, w2))
     return polynomial(orders, e)
+
+
+def overdispersed_expansion(
+    w: jax.Array, skew: jax.Array, inverse_shape: jax.Array, e: jax.Array | None
+) -> jax.Array:
+    """The same for the negative binomial and, as its continuous limit, the gamma law.
+
+    Args:
+        w: normal quantile of the word.
+        skew: skewness, d / sd.
+        inverse_shape: 1 / shape.
+        e: 1 / variance of the counts, or None for the gamma law.
+
+    Returns:
+        x(w) - w.
+    """
+    w2, minus_v = w * w, -inverse_shape
+    odd = _homogeneous_sum(1, w2, minus_v, e) * skew
+    even = _homogeneous_sum(0, w2, minus_v, e) * w
+    return odd + even
+
+
+def _homogeneous_sum(odd: int, w2: jax.Array, v: jax.Array, e: jax.Array | None) -> jax.Array:
+    """Sum over v^b e^c w^a: order n has b + c = n // 2."""
+    in_e = []
+    for c in range(5 if e is not None else 1):
+        in_v = []
+        for b in range(5 - c):
+            n = 2 * (b + c) + odd
+            powers = [
+                np.float32(OVERDISPERSED.get((n, a, b), 0.0)) for a in range(1 - odd, n + 2, 2)
+            ]
+            in_v.append(polynomial(powers, w2) if 0 < n < 9 else np.float32(0.0))
+        in_e.append(polynomial(in_v, v))
+    return in_e[0] if e is None else polynomial(in_e, e)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import _counts, _densities, _reals
+from . import _categories, _counts, _densities, _overdispersed, _reals
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,31 @@ LAWS: dict[str, Law] = _table(
         _counts.binomial_from_bits, _densities.binomial_log_prob, True),
     Law("poisson", ("rate",), 1, "int32", 0,
         _counts.poisson_from_bits, _densities.poisson_log_prob, True),
+    Law("negative_binomial", ("mean", "dispersion"), 1, "int32", 0,
+        _overdispersed.negative_binomial_from_bits, _densities.negative_binomial_log_prob, True),
+    Law("beta_binomial", ("n", "p", "concentration"), 3, "int32", 0,
+        _overdispersed.beta_binomial_from_bits, _densities.beta_binomial_log_prob, True),
+    Law("geometric", ("p",), 1, "int32", 0,
+        _counts.geometric_from_bits, _densities.geometric_log_prob, True),
+    Law("hypergeometric", ("good", "bad", "n"), 1, "int32", 0,
+        _counts.hypergeometric_from_bits, _densities.hypergeometric_log_prob, True),
     Law("categorical", ("probs",), 1, "int32", 1,
-        _counts.categorical_from_bits, _densities.categorical_log_prob, True),
+        _categories.categorical_from_bits, _densities.categorical_log_prob, True),
+    Law("multinomial", ("n", "probs"), 0, "int32", 1,
+        _categories.multinomial_from_bits, _densities.multinomial_log_prob, True),
     Law("uniform", ("low", "high"), 1, "float32", 0,
         _reals.uniform_from_bits, _densities.uniform_log_prob, True),
     Law("normal", ("mean", "sd"), 1, "float32", 0,
         _reals.normal_from_bits, _densities.normal_log_prob, True),
+    Law("lognormal", ("mu", "sigma"), 1, "float32", 0,
+        _reals.lognormal_from_bits, _densities.lognormal_log_prob, True),
     Law("exponential", ("rate",), 1, "float32", 0,
         _reals.exponential_from_bits, _densities.exponential_log_prob, True),
+    Law("gamma", ("shape", "rate"), 1, "float32", 0,
+        _reals.gamma_from_bits, _densities.gamma_log_prob, True),
+    Law("beta", ("a", "b"), 2, "float32", 0,
+        _reals.beta_from_bits, _densities.beta_log_prob, True),
+    Law("weibull", ("shape", "scale"), 1, "float32", 0,
+        _reals.weibull_from_bits, _densities.weibull_log_prob, True),
 )  # fmt: skip
 """Every law by name."""

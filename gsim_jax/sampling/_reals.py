@@ -1,30 +1,154 @@
-"""Continuous draws from one 32-bit word each."""
+"""Real draws: uniform, normal, lognormal, exponential, gamma, beta, Weibull."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 
-from ._tails import exponential_quantile, normal_quantile, tails
+from ._arguments import broadcast, real
+from ._gamma import gamma_quantile
+from ._tables import LARGE_SHAPE
+from ._tails import exponential_quantile, normal_quantile, settle, tails
 
 
 def uniform_from_bits(bits: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
-    """Uniform draw on [low, high], increasing in its word."""
-    low, high = jnp.asarray(low, jnp.float32), jnp.asarray(high, jnp.float32)
+    """Uniform draw between low and high.
+
+    One word, non-decreasing in it; exact up to the rounding of float32.
+
+    Args:
+        bits: uint32[...].
+        low: lower end.
+        high: upper end, at least low; otherwise, or for an infinite width, NaN.
+
+    Returns:
+        float32 of the broadcast shape.
+    """
+    bits, low, high = broadcast(jnp.asarray(bits), real(low), real(high))
     upper, tail = tails(bits)
     width = high - low
     draw = jnp.where(upper, high - width * tail, low + width * tail)
-    return jnp.where((low <= high) & jnp.isfinite(width), draw, jnp.nan)
+    return settle(jnp.where((width >= 0) & (width < jnp.inf), draw, jnp.nan), tail)
 
 
 def normal_from_bits(bits: jax.Array, mean: jax.Array, sd: jax.Array) -> jax.Array:
-    """Normal draw, increasing in its word."""
-    mean, sd = jnp.asarray(mean, jnp.float32), jnp.asarray(sd, jnp.float32)
-    w = normal_quantile(bits, tails(bits)[1])
-    return jnp.where(sd >= 0, mean + sd * w, jnp.nan)
+    """Normal draw.
+
+    One word, increasing in it, out to 6.3 standard deviations; CDF error below 8e-8.
+
+    Args:
+        bits: uint32[...].
+        mean: mean.
+        sd: standard deviation; negative or NaN gives NaN.
+
+    Returns:
+        float32 of the broadcast shape.
+    """
+    bits, mean, sd = broadcast(jnp.asarray(bits), real(mean), real(sd))
+    _, tail = tails(bits)
+    draw = mean + sd * normal_quantile(bits, tail)
+    return settle(jnp.where(sd >= 0, draw, jnp.nan), tail)
+
+
+def lognormal_from_bits(bits: jax.Array, mu: jax.Array, sigma: jax.Array) -> jax.Array:
+    """Lognormal draw: exp of a normal draw.
+
+    One word, increasing in it; accuracy of the normal draw.
+
+    Args:
+        bits: uint32[...].
+        mu: mean of the logarithm.
+        sigma: standard deviation of the logarithm; negative or NaN gives NaN.
+
+    Returns:
+        float32 of the broadcast shape.
+    """
+    return jnp.exp(normal_from_bits(bits, mu, sigma))
 
 
 def exponential_from_bits(bits: jax.Array, rate: jax.Array) -> jax.Array:
-    """Exponential draw of mean 1 / rate, increasing in its word."""
-    rate = jnp.asarray(rate, jnp.float32)
-    return jnp.where(rate > 0, exponential_quantile(bits) / rate, jnp.nan)
+    """Exponential draw of mean 1 / rate.
+
+    One word, increasing in it; CDF error below 1e-7, both tails.
+
+    Args:
+        bits: uint32[...].
+        rate: rate; 0 gives infinity, negative or NaN gives NaN.
+
+    Returns:
+        float32 of the broadcast shape.
+    """
+    bits, rate = broadcast(jnp.asarray(bits), real(rate))
+    _, tail = tails(bits)
+    return settle(jnp.where(rate >= 0, exponential_quantile(bits) / rate, jnp.nan), tail)
+
+
+def weibull_from_bits(bits: jax.Array, shape: jax.Array, scale: jax.Array) -> jax.Array:
+    """Weibull draw, P(X > x) = exp(-(x / scale)^shape).
+
+    One word, increasing in it; CDF error below 1e-6.
+
+    Args:
+        bits: uint32[...].
+        shape: shape, above 0.
+        scale: scale, at least 0. Anything else gives NaN.
+
+    Returns:
+        float32 of the broadcast shape.
+    """
+    bits, shape, scale = broadcast(jnp.asarray(bits), real(shape), real(scale))
+    _, tail = tails(bits)
+    draw = scale * jnp.exp(jnp.log(exponential_quantile(bits)) / shape)
+    return settle(jnp.where((shape > 0) & (scale >= 0), draw, jnp.nan), tail)
+
+
+def gamma_from_bits(bits: jax.Array, shape: jax.Array, rate: jax.Array) -> jax.Array:
+    """Gamma draw of mean shape / rate.
+
+    One word, increasing in it; CDF error below 3e-6 for shapes from 1e-3 to 1e4, beyond that
+    limited by the rounding of the draw itself.
+
+    Args:
+        bits: uint32[...].
+        shape: shape; 0 gives 0, negative or NaN gives NaN.
+        rate: rate, above 0; otherwise NaN.
+
+    Returns:
+        float32 of the broadcast shape.
+    """
+    bits, shape, rate = broadcast(jnp.asarray(bits), real(shape), real(rate))
+    _, tail = tails(bits)
+    draw = gamma_quantile(bits, jnp.where(shape > 0, shape, 1.0))[0] / rate
+    draw = jnp.where(shape == 0, 0.0, draw)
+    return settle(jnp.where((shape >= 0) & (rate > 0), draw, jnp.nan), tail)
+
+
+def beta_from_bits(bits: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+    """Beta draw: X / (X + Y) of a Gamma(a) draw X and a Gamma(b) draw Y.
+
+    Two words, increasing in both (Y takes the second one's mirror image); CDF error below
+    1e-5 for parameters from 1e-3 to 1e4. No fast inverse of the incomplete beta function in
+    one word is known to us.
+
+    Args:
+        bits: uint32[..., 2].
+        a: first parameter, above 0.
+        b: second parameter, above 0. Anything else gives NaN.
+
+    Returns:
+        float32 of the broadcast shape, without the axis of words.
+    """
+    bits = jnp.asarray(bits)
+    first, second, a, b = broadcast(bits[..., 0], bits[..., 1], real(a), real(b))
+    _, tail = tails(first)
+    valid = (a > 0) & (b > 0)
+    a, b = jnp.where(valid, a, 1.0), jnp.where(valid, b, 1.0)
+    x, log_x = gamma_quantile(first, a)
+    y, log_y = gamma_quantile(~second, b)
+    # Small shapes underflow, but the ratio does not: take it through logarithms.
+    ratio = jnp.where(
+        jnp.minimum(a, b) < LARGE_SHAPE,
+        jax.nn.sigmoid(log_x - log_y),
+        x / jnp.maximum(x + y, 1e-30),
+    )
+    return settle(jnp.where(valid, ratio, jnp.nan), tail)

@@ -1,0 +1,116 @@
+"""Quantiles of the gamma law from one word, for every shape, without a loop."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ._lattice import overdispersed_expansion
+from ._tables import LARGE_SHAPE, LOG_GAMMA_DENOMINATOR, LOG_GAMMA_NUMERATOR
+from ._tails import normal_quantile, polynomial, tails
+
+_SERIES_TERMS = 24
+_FRACTION_TERMS = 12
+_STEPS = 2
+
+
+def log_gamma_1p(a: jax.Array) -> jax.Array:
+    """log Gamma(1 + a) for a in [0, LARGE_SHAPE], to 3e-7."""
+    numerator = polynomial([np.float32(c) for c in LOG_GAMMA_NUMERATOR], a)
+    return a * (numerator / polynomial([np.float32(c) for c in LOG_GAMMA_DENOMINATOR], a))
+
+
+def gamma_quantile(bits: jax.Array, shape: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Quantile of Gamma(shape, 1) and its logarithm; the draw underflows first.
+
+    Shapes from LARGE_SHAPE take the Cornish-Fisher expansion (CDF error 1e-6), smaller ones
+    two Halley steps on the logarithm of the tail probability that the word gives (2e-6).
+    """
+    upper, tail = tails(bits)
+    w = normal_quantile(bits, tail)
+    large = jnp.maximum(shape, LARGE_SHAPE)
+    root = jnp.sqrt(large)
+    x = large + root * (w + overdispersed_expansion(w, 2.0 / root, 1.0 / large, None))
+    log_x = small_gamma_log_quantile(upper, tail, w, jnp.minimum(shape, LARGE_SHAPE))
+    small = shape < LARGE_SHAPE
+    return jnp.where(small, jnp.exp(log_x), x), jnp.where(small, log_x, jnp.log(x))
+
+
+def small_gamma_log_quantile(
+    upper: jax.Array, tail: jax.Array, w: jax.Array, a: jax.Array
+) -> jax.Array:
+    """log of the Gamma(a, 1) quantile for 0 < a <= LARGE_SHAPE.
+
+    Args:
+        upper: side of the word.
+        tail: tail probability of the word.
+        w: its normal quantile.
+        a: shape.
+    """
+    log_tail, log_gamma = jnp.log(tail), log_gamma_1p(a)
+    y = _start(upper, log_tail, tail, w, a, log_gamma)
+    for _ in range(_STEPS):
+        y = y + _halley(upper, log_tail, a, log_gamma, y)
+    return y
+
+
+def _start(
+    upper: jax.Array,
+    log_tail: jax.Array,
+    tail: jax.Array,
+    w: jax.Array,
+    a: jax.Array,
+    log_gamma: jax.Array,
+) -> jax.Array:
+    """First guess: the best of the power law at 0, Wilson-Hilferty and the exponential tail."""
+    log_u = jnp.where(upper, jnp.log1p(-tail), log_tail)
+    power = (log_u + log_gamma) / a  # a lower bound, exact as u -> 0
+    root = 1.0 - 1.0 / (9.0 * a) + w / (3.0 * jnp.sqrt(a))
+    cube = jnp.log(a) + 3.0 * jnp.log(jnp.maximum(root, 0.15))
+    y = jnp.where(root > 0.15, jnp.maximum(power, cube), power)
+    far = jnp.log(a) - log_tail - log_gamma  # -log(tail Gamma(a)), near x for a < 1
+    far_x = jnp.maximum(far - (1.0 - a) * jnp.log(jnp.maximum(far, 1.0)), 0.1)
+    return jnp.where(upper & (far > 1.5) & (a < 1.0), jnp.log(far_x), y)
+
+
+def _halley(
+    upper: jax.Array, log_tail: jax.Array, a: jax.Array, log_gamma: jax.Array, y: jax.Array
+) -> jax.Array:
+    """One Halley step in y = log x towards log P(a, x) (or log Q) = log of the tail."""
+    x = jnp.exp(y)
+    turn = jnp.maximum(a + 1.0, 2.0)
+    series = _series(a, jnp.minimum(x, turn))
+    fraction = _fraction(a, jnp.maximum(x, turn))
+    prefix = a * y - x - log_gamma  # log of x^a exp(-x) / Gamma(a + 1)
+    log_p, slope_p = prefix + jnp.log(series), a / series
+    p = jnp.minimum(jnp.exp(log_p), 1.0 - 2.0**-20)
+    odds = p / (1.0 - p)
+    far = x > turn
+    log_q = jnp.where(far, prefix + jnp.log(a * fraction), jnp.log1p(-p))
+    slope_q = jnp.where(far, 1.0 / fraction, slope_p * odds)
+    slope = jnp.where(upper, -slope_q, slope_p)
+    newton = (log_tail - jnp.where(upper, log_q, log_p)) / slope
+    step = newton / jnp.maximum(1.0 + 0.5 * newton * (a - x - slope), 0.3)
+    return jnp.clip(step, -2.0, 2.0)
+
+
+def _series(a: jax.Array, x: jax.Array) -> jax.Array:
+    """1 + x/(a+1) (1 + x/(a+2) (1 + ...)), as one fraction: P(a, x) over its prefix."""
+    numerator = denominator = jnp.ones_like(x)
+    for j in range(_SERIES_TERMS, 0, -1):
+        denominator = denominator * (a + np.float32(j))
+        numerator = denominator + x * numerator
+    return numerator / denominator
+
+
+def _fraction(a: jax.Array, x: jax.Array) -> jax.Array:
+    """1/(x+1-a - 1(1-a)/(x+3-a - 2(2-a)/(x+5-a - ...))): Q(a, x) over x^a exp(-x)/Gamma(a)."""
+    base = x - a
+    numerator, denominator = base + np.float32(2 * _FRACTION_TERMS + 1), jnp.ones_like(x)
+    for j in range(_FRACTION_TERMS, 0, -1):
+        numerator, denominator = (
+            (base + np.float32(2 * j - 1)) * numerator - (j * (j - a)) * denominator,
+            numerator,
+        )
+    return denominator / numerator
