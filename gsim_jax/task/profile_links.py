@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gsim_jax.task.profile_series import Course
+from gsim_jax.task.profile_series import Course, effective_size
 
 MIN_STRENGTH = 0.15
 MIN_Z = 5.0
@@ -49,7 +49,8 @@ def _opposition(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     if len(a) < 10 or a.std() == 0 or b.std() == 0:
         return 0.0, 0.0
     strength = -float(np.corrcoef(a, b)[0, 1])
-    return strength, float(np.arctanh(min(strength, 1 - 1e-12)) * np.sqrt(len(a) - 3))
+    pairs = min(effective_size(a), effective_size(b))
+    return strength, float(np.arctanh(min(strength, 1 - 1e-12)) * np.sqrt(max(pairs - 3, 0)))
 
 
 def _flows_out(a: int, b: int, means: np.ndarray, courses: list[Course | None]) -> bool:
