@@ -42,7 +42,8 @@ class Scores:
         below: float32[..., n, T, H, V], share of draws below the observation, ties counted half.
         spread: float32[..., n, T, H, V], standard deviation of the draws, natural units.
         counted: bool[..., n, T, H, V], where the variable was seen and the horizon reaches.
-        failed: float32[..., n, T], share of failed draws.
+        failed: float32[..., n, T], share of free runs that have failed so far.
+        code: int32[..., n, T], their failure codes combined.
         shown: `{name: [..., n, T, *shape]}`, schema states of one replicate's free run.
     """
 
@@ -54,6 +55,7 @@ class Scores:
     spread: jax.Array
     counted: jax.Array
     failed: jax.Array
+    code: jax.Array
     shown: dict[str, jax.Array]
 
 
@@ -121,6 +123,7 @@ def score_forecast(forecast: Forecast, scale: jax.Array) -> Scores:
         spread=keep(spread),
         counted=counted,
         failed=jnp.mean(forecast.code != 0),
+        code=jax.lax.reduce(forecast.code, np.int32(0), jax.lax.bitwise_or, (0,)),
         shown=forecast.shown,
     )
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from gsim_jax.diagnose.evidence import Evidence
 
-#: Level of the test of adequacy.
-LEVEL = 0.05
+#: Level of the test of adequacy. A search tests many candidates and stops at the first that passes;
+#: a right structure that is rejected by chance costs more than a wrong one caught a round later.
+LEVEL = 0.01
 #: A cell is named as unexplained beyond this |z|.
 NOISE = 2.0
 

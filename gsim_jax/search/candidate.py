@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import qmc
 
 from gsim_jax import diagnose
 from gsim_jax.calibrate import Calibration, Calibrator, Objective, Settings
 from gsim_jax.propose import Proposal
-from gsim_jax.search.evidence import Replicas, gather
-from gsim_jax.simulator.check import check_source
+from gsim_jax.search.evidence import Replicas, gather, named_key
+from gsim_jax.simulator.check import failures, load_program, unread
 from gsim_jax.simulator.panel import is_complete
 from gsim_jax.simulator.program import Program
 from gsim_jax.simulator.sandbox import Sandbox
@@ -82,16 +83,14 @@ def build_candidate(
     """
     stage("check", 0.0)
     begin = time.perf_counter()
-    report = check_source(proposal.source, setting.task, setting.sandbox)
-    if report.program is None:
-        raise SimulatorError(report.problems)
-    program = report.program
-    checked = time.perf_counter()
     task = setting.task
+    program = load_program(proposal.source, task.schema, setting.sandbox)
+    checked = time.perf_counter()
     complete = all(is_complete(s) for s in (task.train, task.validation) if s is not None)
     objective = Objective(
         program, task.schema, setting.settings, setting.scale, complete=complete
     )
+    _refuse_failing(objective, task.train)
     shared = set(warm) & set(program.parameters.labels)
     start = program.parameters.to_unit(warm) if shared else None
     calibration = setting.calibrator.calibrate(
@@ -115,9 +114,22 @@ def build_candidate(
         "diagnose": done - calibrated,
     }
     diagnosis = _diagnosis(setting, program, calibration, evidence, replicas)
-    diagnosis |= {"warnings": list(report.warnings), "times": times}
+    diagnosis |= {"warnings": unread(program), "times": times}
     curves = diagnose.bands(task.schema, replicas.outputs, data)
     return Candidate(program, calibration, parts, diagnosis, curves)
+
+
+def _refuse_failing(objective: Objective, data: Trajectories) -> None:
+    """The contract's trial run, with the function that calibration has compiled anyway."""
+    space = objective.simulator.parameters
+    members = objective.settings.members
+    points = qmc.Sobol(max(space.dimension, 1), seed=0).random(members)[:, : space.dimension]
+    points = np.concatenate([space.guess()[None], 0.02 + 0.96 * points])[:members]
+    panel = objective.panels(data)[0]
+    scores = objective.scores(points, objective.shared(panel), named_key(0, "check"))
+    problems = failures(np.asarray(scores.code))
+    if problems:
+        raise SimulatorError(problems)
 
 
 def _diagnosis(

@@ -6,9 +6,11 @@ program on the task's own first rows, at the guesses and at random points of the
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,16 @@ from scipy.stats import qmc
 from gsim_jax.simulator.codes import INVALID, OUT_OF_RANGE, lane_code
 from gsim_jax.simulator.guard import guard
 from gsim_jax.simulator.lanes import lane_words
-from gsim_jax.simulator.panel import Panel, build_panel, row_inputs
+from gsim_jax.simulator.panel import TRAJECTORIES, Panel, build_panel, row_inputs
 from gsim_jax.simulator.predict import first_state
 from gsim_jax.simulator.program import Program
 from gsim_jax.simulator.sandbox import Sandbox
 from gsim_jax.task import Problem, Schema, SimulatorError, Task, Trajectories
 
+#: Python before 3.11.5 and 3.12 counts the depth of syntax trees in a variable that threads share.
+_PARSING = threading.Lock()
 #: Lanes, steps and points of the priors of the trial run.
-_LANES, _STEPS, _POINTS = 8, 4, 8
+_LANES, _STEPS, _POINTS = 8, 8, 8
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,8 @@ def load_program(
     Raises:
         SimulatorError: the file is refused; all offences of the first stage that refuses.
     """
-    problems = guard(source, filename)
+    with _PARSING:
+        problems = guard(source, filename)
     if problems:
         raise SimulatorError(tuple(problems))
     signature = schema.signature()
@@ -119,7 +124,7 @@ def check_source(
     seconds = {"trace": traced - begin, "try": time.perf_counter() - traced}
     if problems:
         return CheckReport(problems, seconds=seconds)
-    return CheckReport((), tuple(_unread(program)), program, seconds)
+    return CheckReport((), tuple(unread(program)), program, seconds)
 
 
 def check_file(path: Path | str, task: Task, sandbox: Sandbox | None = None) -> CheckReport:
@@ -145,7 +150,8 @@ def check_file(path: Path | str, task: Task, sandbox: Sandbox | None = None) -> 
         return check_source(source, task, fresh, path.name)
 
 
-def _unread(program: Program) -> list[str]:
+def unread(program: Program) -> list[str]:
+    """Warnings about parameters that no function reads."""
     read: set[tuple[str, str]] = set()
     for name, function in program.functions.items():
         for path in function.paths:
@@ -174,35 +180,51 @@ def try_out(
     random = qmc.Sobol(max(d, 1), seed=0).random(_POINTS)[:, :d]
     points = np.concatenate([program.parameters.guess()[None], 0.02 + 0.96 * random])
     codes = np.asarray(_trial(program, jnp.asarray(points, jnp.float32), panel))
+    return failures(codes, filename)
+
+
+def failures(codes: np.ndarray, filename: str = "simulator.py") -> tuple[Problem, ...]:
+    """Whether a program fails where it must not.
+
+    Args:
+        codes: int[points, ...], failure codes; the first point is the guesses, the others are
+            spread over the priors.
+        filename: name for messages.
+
+    Returns:
+        A problem if lanes fail at the guesses, or at more than half of the other points.
+    """
+    codes = codes.reshape(len(codes), -1)
     at_guess, elsewhere = codes[0], codes[1:]
     if at_guess.any():
-        return (_failure(int(np.bitwise_or.reduce(at_guess, axis=None)), "guesses", filename),)
-    if (elsewhere != 0).any(axis=1).mean() > 0.5:
+        return (_failure(int(np.bitwise_or.reduce(at_guess)), "guesses", filename),)
+    if len(elsewhere) and (elsewhere != 0).any(axis=1).mean() > 0.5:
         code = int(np.bitwise_or.reduce(elsewhere, axis=None))
         return (_failure(code, "most points of the priors", filename),)
     return ()
 
 
+@partial(jax.jit, static_argnums=0)
 def _trial(program: Program, points: jax.Array, panel: Panel) -> jax.Array:
-    """Failure codes int32[points, trajectories], run one operation at a time: no compilation."""
-    lanes = panel.length.shape[0]
-    steps = min(_STEPS, panel.outputs.shape[1] - 1)
+    """Failure codes int32[points, trajectories] of a few steps from the first row."""
 
-    def one(u: jax.Array, index: jax.Array) -> jax.Array:
-        trajectory = jax.tree.map(lambda x: x[index], panel.replace(constants={}))  # type: ignore[attr-defined]
-        trajectory = trajectory.replace(constants=panel.constants)
+    def one(u: jax.Array, trajectory: Panel, index: jax.Array) -> jax.Array:
         params = program.parameters.from_unit(u)
         lane = jnp.stack([index.astype(jnp.uint32), jnp.uint32(7)])
         state = first_state(program, params, trajectory, lane)
-        code = lane_code(program.states, state, {})
-        for t in range(steps):
-            inputs = row_inputs(trajectory, jnp.int32(t))
-            state, outputs = program.step(state, inputs, params, lane_words(lane, t))
-            code = code | lane_code(program.states, state, outputs)
-        return code
 
-    run = jax.vmap(jax.vmap(one, in_axes=(None, 0)), in_axes=(0, None))
-    return run(points, jnp.arange(lanes))
+        def body(carry: tuple[Any, jax.Array], t: jax.Array) -> tuple[Any, None]:
+            state, code = carry
+            words = lane_words(lane, t)
+            state, outputs = program.step(state, row_inputs(trajectory, t), params, words)
+            return (state, code | lane_code(program.states, state, outputs)), None
+
+        start = (state, lane_code(program.states, state, {}))
+        steps = jnp.arange(min(_STEPS, panel.outputs.shape[1] - 1), dtype=jnp.int32)
+        return jax.lax.scan(body, start, steps)[0][1]
+
+    lanes = jax.vmap(one, in_axes=(None, TRAJECTORIES, 0))
+    return jax.vmap(lanes, in_axes=(0, None, None))(points, panel, jnp.arange(len(panel.length)))
 
 
 def _failure(code: int, where: str, filename: str) -> Problem:

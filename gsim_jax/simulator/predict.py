@@ -305,7 +305,8 @@ class _Walk:
             trajectory.outputs[target],
             trajectory.outputs_seen[target],
             valid,
-            code[last],
+            # What a lane does behind the trajectory's last row, or on padding, is no failure.
+            jnp.where(target < trajectory.length, code[last], 0),
             jax.tree.map(lambda x: x[last, self.show], shown),
         )
         merged = self._restart((states, past, code), sums[:, 0], target)
