@@ -305,6 +305,7 @@ class Checker:
             self._changing(function)
         elif isinstance(function, ast.Name):
             self._name(function)
+            self._text_as_number(function.id, node)
             if any(isinstance(a, ast.Name) and a.id == function.id for a in node.args):
                 words = f"{function.id!r} is given to itself, which would be recursion: use a loop"
                 self._offend(node, "recursion", words)
@@ -321,6 +322,12 @@ class Checker:
             self._expression(keyword.value)
         self._lengths(node)
 
+    def _text_as_number(self, name: str, node: ast.Call) -> None:
+        texts = (n for n in node.args if isinstance(n, ast.Constant) and isinstance(n.value, str))
+        if name in ("float", "int") and any(texts):
+            words = "write the number itself; jnp.inf and jnp.nan are there too"
+            self._offend(node, "literal", words)
+
     def _changing(self, function: ast.Attribute) -> None:
         if function.attr not in _allowed.CHANGING or not isinstance(function.value, ast.Name):
             return
@@ -330,16 +337,7 @@ class Checker:
     def _lengths(self, node: ast.Call) -> None:
         """Lengths of loops that are arguments: range, lax.fori_loop, lax.scan."""
         given = {name for scope in self._scopes for name in scope.given}
-        lengths: list[ast.expr] = []
-        match node.func:
-            case ast.Name(id="range"):
-                lengths = list(node.args)
-            case ast.Attribute(value=ast.Name(id="lax"), attr="fori_loop"):
-                named = [k.value for k in node.keywords if k.arg in ("lower", "upper")]
-                lengths = [*node.args[:2], *named]
-            case ast.Attribute(value=ast.Name(id="lax"), attr="scan"):
-                lengths = [*node.args[3:4], *(k.value for k in node.keywords if k.arg == "length")]
-        for each in lengths:
+        for each in _loops.lengths(node):
             if not _loops.fixed(each, given):
                 words = "a loop's length must be known before the program runs: use a literal, a "
                 self._offend(each, "loop", words + "module constant or x.shape[0]")
@@ -351,10 +349,9 @@ class Checker:
         if text and not isinstance(node.op, ast.Add):
             words = "text can only be joined with +: formatting and repeating are not available"
             self._offend(node, "literal", words)
-        exponent = right.value if isinstance(right, ast.Constant) else None
-        literal = isinstance(left, ast.Constant | ast.BinOp) and isinstance(exponent, int)
         limit = {ast.Pow: _MOST_POWER, ast.LShift: _MOST_SHIFT}.get(type(node.op))
-        if literal and limit is not None and isinstance(exponent, int) and exponent > limit:
+        literal = _syntax.is_arithmetic(left) and _syntax.is_arithmetic(right)
+        if limit is not None and literal and _syntax.exceeds(right, limit):
             self._offend(node, "literal", f"an exponent above {limit}: write the number as 1e20")
 
     def _lambda(self, node: ast.Lambda) -> None:

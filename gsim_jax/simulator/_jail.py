@@ -24,6 +24,7 @@ Finding = tuple[str, bool, str]
 
 #: Names under which `Settings.without` leaves a layer out (for tests and hard-pressed hosts).
 NAMESPACES, MOUNT, LANDLOCK, SECCOMP = "namespaces", "mount", "landlock", "seccomp"
+REMOVABLE = (NAMESPACES, MOUNT, LANDLOCK, SECCOMP)
 
 _DESCRIPTORS = 64
 #: XLA seeds a generator from here when it starts.
@@ -149,13 +150,16 @@ def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> N
     _linux.syscall("mount", *words, flags, data.encode())
 
 
-def build_root(settings: Settings) -> Finding:
+def build_root(settings: Settings, spaces: list[Finding]) -> Finding:
     """Puts this process into a file system of its own: the readable paths, read-only, no more.
 
-    Needs a mount namespace of its own. There is no /proc, /dev, /tmp or /home in it.
+    There is no /proc, /tmp or /home in it, and of /dev only a source of random numbers.
     """
     name = "mount namespace"
-    if {MOUNT, NAMESPACES} & set(settings.without):
+    if not any(active for _, active, _ in spaces):
+        # Without a mount namespace of its own, root would rearrange everybody's file system.
+        return name, False, spaces[0][2]
+    if MOUNT in settings.without:
         return name, False, "left out by request"
     stage = settings.stage
     try:
@@ -244,7 +248,7 @@ def confine(
     """
     # The filter is installed after Landlock, so Landlock's report decides what the filter allows.
     _linux.prctl(_linux.PR_SET_DUMPABLE, 0)
-    found: list[Finding] = [set_limits(settings), *spaces, build_root(settings)]
+    found: list[Finding] = [set_limits(settings), *spaces, build_root(settings, spaces)]
     os.chdir("/" if found[-1][1] else settings.stage)
     found.append(drop_capabilities())
 

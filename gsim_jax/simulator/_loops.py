@@ -73,6 +73,19 @@ def turns(node: ast.expr) -> int | None:
     return max(0, -(-(span.stop - span.start) // span.step))
 
 
+def lengths(call: ast.Call) -> list[ast.expr]:
+    """The arguments of a call that are lengths of loops: of range, lax.fori_loop, lax.scan."""
+    named = {keyword.arg: keyword.value for keyword in call.keywords}
+    match call.func:
+        case ast.Name(id="range"):
+            return list(call.args)
+        case ast.Attribute(value=ast.Name(id="lax"), attr="fori_loop"):
+            return [*call.args[:2], *(named[n] for n in ("lower", "upper") if n in named)]
+        case ast.Attribute(value=ast.Name(id="lax"), attr="scan"):
+            return [*call.args[3:4], *(named[n] for n in ("length",) if n in named)]
+    return []
+
+
 def _number(node: ast.expr) -> int | None:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         inner = _number(node.operand)

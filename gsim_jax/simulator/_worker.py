@@ -25,6 +25,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from gsim_jax.simulator import _jail, _linux, _reply, _warm
+from gsim_jax.task.problems import SimulatorError
 
 #: How often the keeper looks at the child's clock and threads, in milliseconds.
 _GLANCE = 50
@@ -46,7 +47,7 @@ def main(descriptor: int) -> NoReturn:
 
     Args:
         descriptor: this side of the control socket (packets). The first packet is the
-            configuration: parent's process number, entry point, `Settings`, output limit.
+            configuration: parent's process number, entry point, `Settings`, wall seconds, output.
     """
     control = socket.socket(fileno=descriptor)
     config = json.loads(control.recv(_MESSAGE))
@@ -73,7 +74,8 @@ def _load(entry: str) -> Entry:
     module_name, _, name = entry.partition(":")
     loaded = getattr(importlib.import_module(module_name), name)
     if module_name.startswith("gsim_jax."):
-        loaded(_warm.SOURCE, _warm.SIGNATURE)
+        with contextlib.suppress(SimulatorError):  # warming up only loads what will be needed
+            loaded(_warm.SOURCE, _warm.SIGNATURE)
     return loaded
 
 
@@ -232,7 +234,7 @@ def _run(
         os.close(_CONTROL)
         request = _reply.read_request(_REQUEST) if "layers" in said else None
         if request is not None:
-            _answer(entry, request, settings, config["output"])
+            _answer(entry, request, settings, config)
         os._exit(0)
     finally:
         os._exit(_BROKEN)  # never back into the code above the fork
@@ -253,14 +255,15 @@ def _take(descriptors: tuple[int, int, int]) -> None:
 
 
 def _answer(
-    entry: Entry, request: dict[str, Any], settings: _jail.Settings, most_output: int
+    entry: Entry, request: dict[str, Any], settings: _jail.Settings, config: dict[str, Any]
 ) -> None:
     """Runs the entry point on the program and writes one framed reply."""
     ballast = bytearray(_BALLAST)
-    _set_alarm(settings.cpu)
+    most_output = config["output"]
+    _set_alarms(settings.cpu, config["wall"])
     try:
         document = entry(request["source"], request["signature"])
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        _silence()
         payload = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
         kind = _reply.DOCUMENT
         if len(payload) > most_output:
@@ -268,7 +271,7 @@ def _answer(
             problem = {"code": "output-limit", "message": f"{words} sent; make it smaller"}
             kind, payload = _reply.ERROR, json.dumps({"problems": [problem]}).encode()
     except BaseException as error:  # noqa: BLE001 - whatever the program raised is the answer
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        _silence()
         del ballast
         kind, payload = _reply.ERROR, _reply.encode_error(error)
     data = memoryview(_reply.frame(kind, payload))
@@ -276,9 +279,19 @@ def _answer(
         data = data[os.write(_ANSWER, data) :]
 
 
-def _set_alarm(cpu: float) -> None:
-    def ring(_number: int, _frame: FrameType | None) -> None:
-        raise _reply.TimeUp(f"{cpu:g} s of processor time")
+def _set_alarms(cpu: float, wall: float) -> None:
+    """Ends the program from within shortly before others do, so that its line can be told."""
+
+    def ring(number: int, _frame: FrameType | None) -> None:
+        clock = f"{cpu:g} s of processor time" if number == signal.SIGPROF else f"{wall:g} s"
+        raise _reply.TimeUp(clock)
 
     signal.signal(signal.SIGPROF, ring)
-    signal.setitimer(signal.ITIMER_PROF, cpu, 0.2)
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_PROF, cpu)
+    signal.setitimer(signal.ITIMER_REAL, 0.9 * wall)
+
+
+def _silence() -> None:
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.setitimer(signal.ITIMER_REAL, 0)

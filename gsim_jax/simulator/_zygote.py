@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -76,7 +77,7 @@ class Zygote:
         """Starts the process; importing goes on while the caller does other things.
 
         Args:
-            config: `entry`, `settings` and `output` as `_worker.main` reads them.
+            config: `entry`, `settings`, `wall` and `output` as `_worker.main` reads them.
             paths: entries for `sys.path`.
             folder: an empty folder, its working directory.
         """
@@ -176,6 +177,8 @@ class Zygote:
 
     def close(self) -> None:
         """Ends the process and with it every child; returns when it is gone."""
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits for it
         self._control.close()
         if self._process is None or self._owner != os.getpid():
             return

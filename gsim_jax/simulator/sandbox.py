@@ -107,7 +107,7 @@ class Sandbox:
             without: layers to leave out: "namespaces", "mount", "landlock", "seccomp".
 
         Raises:
-            ValueError: for a limit or a level that does not exist.
+            ValueError: for a limit, a level or a layer that does not exist.
         """
         if memory < LEAST_MEMORY:
             raise ValueError(f"memory: expected {LEAST_MEMORY} bytes or more, got {memory}")
@@ -115,6 +115,8 @@ class Sandbox:
             raise ValueError("wall, cpu, output and parallel: expected positive numbers")
         if require is not None and require not in LEVELS:
             raise ValueError(f"require: expected one of {', '.join(LEVELS)}, got {require!r}")
+        if not set(without) <= set(_jail.REMOVABLE):
+            raise ValueError(f"without: expected some of {', '.join(_jail.REMOVABLE)}")
         self._wall, self._output, self._require = wall, output, require
         self._cpu, self._memory, self._entry = cpu, memory, entry
         self._path, self._without = tuple(os.path.abspath(p) for p in path), sorted(without)
@@ -147,6 +149,11 @@ class Sandbox:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
+    @property
+    def pid(self) -> int:
+        """Process number of the warm process; 0 before it was started."""
+        return self._zygote.pid if self._zygote is not None else 0
+
     def _warm_process(self) -> Zygote:
         if sys.platform != "linux":
             words = f"the sandbox needs Linux, this is {sys.platform}; run gsim in a Linux machine"
@@ -171,7 +178,8 @@ class Sandbox:
             stage=os.path.realpath(folder),
             without=self._without,
         )
-        config = {"entry": self._entry, "output": self._output, "settings": settings.to_json()}
+        config: dict[str, Any] = {"entry": self._entry, "wall": self._wall, "output": self._output}
+        config["settings"] = settings.to_json()
         try:
             return Zygote(config, paths, folder)
         except OSError as error:
@@ -221,9 +229,8 @@ class Sandbox:
         """
         outcome = self._converse(b"")
         if outcome.ending != "reply":
-            raise SimulatorError(
-                Problem("isolation", f"no child could be confined: {_why(outcome)}")
-            )
+            words = f"no child could be confined: {_why(outcome)}"
+            raise SimulatorError(Problem("isolation", words))
         threads = self._zygote.threads if self._zygote is not None else 0
         return _layers(outcome.layers, threads)
 
@@ -243,12 +250,12 @@ class Sandbox:
                     zygote.wait_until_warm()
                     limits = {"wall": self._wall, "output": self._output}
                     outcome = _exchange.converse(zygote, request, **limits, accept=accept)
+                except (RuntimeError, TimeoutError) as error:
+                    raise SimulatorError(Problem("isolation", str(error))) from error
                 except OSError:
                     if attempt == 2:
                         raise
                     continue  # the warm process was killed from outside: start another
-                except (RuntimeError, TimeoutError) as error:
-                    raise SimulatorError(Problem("isolation", str(error))) from error
                 if not outcome.end:  # no word that the child is gone: end everything
                     with self._lock:
                         self._drop()
@@ -284,7 +291,7 @@ class Sandbox:
             return "reply", "sent something that is neither a document nor an error"
         if outcome.ending == "broken":
             return "isolation", f"the child could not be confined: {outcome.detail}"
-        if ending == "cpu":
+        if ending == "cpu" or outcome.end.get("cpu", 0.0) >= self._cpu:
             words = f"used {self._cpu:g} s of processor time without a document; make it do less"
             return "time-limit", words
         if ending == "threads":

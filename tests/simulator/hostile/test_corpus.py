@@ -1,0 +1,113 @@
+"""The hostile corpus: contained with the guard off, refused with a line with the guard on."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from gsim_jax.simulator.guard import guard
+from gsim_jax.simulator.sandbox import Sandbox
+from tests.simulator.hostile import corpus, limits
+from tests.simulator.hostile.case import HOLES, Case
+from tests.simulator.hostile.world import ENTRY, HERE, SECRET, World, processes_with, run_all
+
+WALL, CPU = 4.0, 1.0
+NAMES = [case.name for case in corpus.CASES]
+
+
+@pytest.fixture(scope="module")
+def let_loose(tmp_path_factory):
+    base = tmp_path_factory.mktemp("hostile")
+    world = World(base / "canary")
+    marker = base / "marker"  # in the command line of every process of this sandbox
+    marker.mkdir()
+    os.environ["GSIM_CANARY"] = SECRET
+    world.open()
+    limit = {"wall": WALL, "cpu": CPU, "memory": 2 << 30}
+    with Sandbox(entry=ENTRY, path=[HERE, str(marker)], **limit) as sandbox:
+        endings = run_all(world, sandbox, corpus.CASES)
+        time.sleep(0.4)  # for what might go on behind our back
+        left = [pid for pid in processes_with(str(marker)) if pid != sandbox.pid]
+        again = sandbox.trace("RESULT = 'alive'", {})
+        yield world, endings, left, again
+    world.close()
+    del os.environ["GSIM_CANARY"]
+
+
+@pytest.mark.parametrize("case", corpus.CASES, ids=NAMES)
+def test_contained_without_guard(let_loose, case: Case) -> None:
+    _, endings, _, _ = let_loose
+    ending = endings[case.name]
+    assert ending.code in case.ends, ending.reply[:500]
+    assert SECRET not in ending.reply
+    if ending.code == "document" and case.result is not None:
+        assert ending.result == case.result
+    assert ending.seconds < 1.2 * WALL + 2, "limits hold within 20 % (and a busy machine's noise)"
+
+
+def test_nothing_changed_and_nothing_was_sent(let_loose) -> None:
+    world, _, _, _ = let_loose
+    assert world.state() == world.before
+    assert world.heard == []
+
+
+def test_nothing_is_left_and_the_sandbox_still_works(let_loose) -> None:
+    _, _, left, again = let_loose
+    assert left == []
+    assert again == b'{"result":"alive"}'
+
+
+def test_forged_words_cannot_play_with_a_terminal(let_loose) -> None:
+    _, endings, _, _ = let_loose
+    error = endings["forged error that plays with the terminal"].error
+    assert error is not None
+    problem = error.problems[0]
+    assert (problem.code, problem.line) == ("trace", None)
+    assert problem.message == "[2J oops"
+
+
+@pytest.mark.parametrize("case", corpus.CASES, ids=NAMES)
+def test_refused_with_a_line_by_the_guard(case: Case) -> None:
+    source = case.fill(dict.fromkeys(HOLES, 1))
+    problems = guard(source, "hostile.py")
+    assert problems
+    for problem in problems:
+        assert problem.line is not None
+        assert problem.column is not None
+        assert problem.file == "hostile.py"
+        assert len(problem.message) > 15
+
+
+@pytest.mark.parametrize(
+    "without",
+    [
+        ["namespaces"],
+        pytest.param(["mount", "landlock"], marks=pytest.mark.slow),
+        pytest.param(["namespaces", "landlock"], marks=pytest.mark.slow),
+    ],
+    ids="+".join,
+)
+def test_contained_with_fewer_layers(tmp_path, monkeypatch, without: list[str]) -> None:
+    # What fewer layers must hold too; the slow limits are the same code and run above.
+    slow = (*limits.CASES, *(c for c in corpus.CASES if "time-limit" in c.ends))
+    cases = tuple(case for case in corpus.CASES if case not in slow)
+    world = World(tmp_path / "canary")
+    marker = tmp_path / "marker"
+    marker.mkdir()
+    monkeypatch.setenv("GSIM_CANARY", SECRET)
+    world.open()
+    limit = {"wall": WALL, "cpu": CPU, "memory": 2 << 30}
+    with Sandbox(entry=ENTRY, path=[HERE, str(marker)], without=without, **limit) as sandbox:
+        endings = run_all(world, sandbox, cases)
+        time.sleep(0.4)
+        assert [pid for pid in processes_with(str(marker)) if pid != sandbox.pid] == []
+        assert sandbox.trace("RESULT = 'alive'", {}) == b'{"result":"alive"}'
+    world.close()
+    assert world.state() == world.before
+    assert world.heard == []
+    for case in cases:
+        assert SECRET not in endings[case.name].reply, case.name
+        # Without a root of its own a folder's name can be seen (stat), never its contents.
+        assert endings[case.name].code in (*case.ends, "trace", "crash"), case.name
