@@ -94,8 +94,10 @@ def calibrate(options: Options, task: Path, simulator: Path, method: str) -> Rep
     page = write_report(result.record)
     record = read_run(result.record)
     winner = record.winner
-    if winner is None:  # the file itself was refused: bad input
-        return replace(_found(result, watch.failures), status=BAD_INPUT)
+    if winner is None:  # the file itself was refused: bad input, under the name the user gave it
+        reply = _found(result, watch.failures)
+        errors = tuple({**error, "file": str(simulator)} for error in reply.errors)
+        return replace(reply, errors=errors, status=BAD_INPUT)
 
     def show(console: Console) -> None:
         show_candidate(console, winner)

@@ -113,6 +113,7 @@ def test_a_refused_simulator_is_bad_input(call, search):
     called = call("calibrate", "envs/flu", "--simulator", "sir.py", "--json")
     assert called.status == 2
     assert called.document["errors"][0]["code"] == "unknown-name"
+    assert called.document["errors"][0]["file"] == "sir.py"
 
 
 def test_a_simulator_that_is_not_there_is_bad_input(call, search):
