@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 TASK_TOML = """\
-# A task: what is to be simulated, and the data that show it. Lines with # are explanations or
-# options; remove what you do not need. 'gsim profile DIR' shows what the data say.
+# A task: what is to be simulated, and the data that show it. A line that begins with "# " is an
+# explanation; one that begins with "#" and no blank is an option: take the # away to use it.
+# 'gsim profile DIR' shows what the data say.
 
 name = "example"
 title = "An infection in a closed community"  # one line for reports
-step = "day"                                   # time between two rows
-horizon = 20                                   # steps; a full trajectory has horizon + 1 rows
+step = "day"                                  # time between two rows
+horizon = 20                                  # steps; a full trajectory has horizon + 1 rows
 
 # State variables: what changes by itself. kind is one of
 #   count     a whole number, not negative       real      any number
-#   flag      0 or 1                              category  a code 0, 1, 2, ...
+#   flag      0 or 1                             category  a code 0, 1, 2, ...
 [state.well]
 kind = "count"
 doc = "people who are not ill"
@@ -23,12 +24,15 @@ unit = "people"
 
 [state.ill]
 kind = "count"
-# min = 0, max = 100       bounds; counts have min = 0 by themselves
-# shape = [3]              an array, with columns ill[0], ill[1], ill[2]
-# exchangeable = "slot"    arrays of this name hold the same things in no order (beds, patients)
-# observed = false         no table has a column for it
+#max = 100                # bounds; a count has min = 0 by itself
 doc = "people who are ill"
 unit = "people"
+
+#[state.bed]
+#kind = "category"
+#shape = [3]              # an array, with columns bed[0], bed[1], bed[2]
+#exchangeable = "slot"    # arrays of this name describe the same things, which have no order
+#observed = false         # no table has columns for it
 
 # Numbers computed from a row; they are scored like states, and tables may have columns for them.
 [derived.share_ill]
@@ -36,21 +40,22 @@ value = "ill / (well + ill)"
 doc = "share of the community that is ill"
 
 # Decisions and forcing that come with the data; the value in row t acts on the step t -> t + 1.
-# [input.lockdown]
-# kind = "flag"
-# default = 0              without a default every row must give a value
+#[input.lockdown]
+#kind = "flag"
+#default = 0              # without a default every row must give a value
 
 # Fixed numbers, inline or from a file (.csv without a header, or .npy).
 [constant.population]
 value = 30
 doc = "people in the community"
-# [constant.contacts]
-# file = "contacts.csv"
-# shape = [3, 3]
+
+#[constant.contacts]
+#file = "contacts.csv"
+#shape = [3, 3]
 
 # A number of each trajectory, the same in all its rows (the size of a site).
-# [attribute.beds]
-# kind = "count"
+#[attribute.beds]
+#kind = "count"
 
 # What must hold in every row. Names of the row, initial.X, previous.X; + - * / // % **,
 # comparisons, and/or/not, abs min max sum mean.
@@ -62,12 +67,12 @@ holds = "well + ill == population"
 # variables above. An empty cell means not observed. Several tables of a split are put together.
 [data]
 train = ["train.csv"]
-# validation = ["validation.csv"]   candidates are ranked on it; without it, on the training data
-# test = ["test.csv"]
-# aggregate.ill = "sum:7"           the column holds sums over 7 steps
-# Or one table divided by time instead of train, validation and test:
-# table = "all.csv"
-# split = { validation_from = 14, test_from = 18 }
+#validation = ["validation.csv"]  # candidates are ranked on it; without it, on the training data
+#test = ["test.csv"]
+# aggregate.ill = "sum:7" says that the column ill holds sums over 7 steps.
+# Instead of train, validation and test, one table can be divided by time:
+#   table = "all.csv"
+#   split = { validation_from = 14, test_from = 18 }
 """
 
 DESCRIPTION = """\
