@@ -2,7 +2,8 @@
 
 Candidates are ranked by score, through paired differences on the same rows and words. What differs
 from the best by less than two standard errors is a tie: fewer parameters win, then lower cost. So
-noise is not read as progress.
+noise is not read as progress. Simplicity is no excuse for a candidate that its own noise refutes:
+where some of the tied are adequate, the simplest of those wins; where none is, the lowest score.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def rank(candidates: Sequence[Stored], trajectories: int) -> list[Stored]:
         trajectories: number of trajectories behind the contributions.
 
     Returns:
-        The winner (the simplest of those tied with the lowest score), then the others by score.
+        The winner (see above), then the others by score.
     """
     sound = [c for c in candidates if np.isfinite(c.diagnosis["score"])]
     if not sound:
@@ -47,22 +48,16 @@ def rank(candidates: Sequence[Stored], trajectories: int) -> list[Stored]:
         gap, error = difference(other, lowest, trajectories)
         if gap <= TIE * error:
             tied.append(other)
-    winner = min(tied, key=_simplicity)
+    adequate = [candidate for candidate in tied if candidate.diagnosis["adequate"]]
+    winner = min(adequate, key=_complexity) if adequate else lowest
     return [winner, *(c for c in by_score if c is not winner)]
 
 
-def _simplicity(candidate: Stored) -> tuple:
+def _complexity(candidate: Stored) -> tuple:
     diagnosis = candidate.diagnosis
-    # A candidate that breaks rules or fails is no simplification of one that does not.
-    broken = sum(rule["violated"] > 0 for rule in diagnosis["rules"]) + (diagnosis["failed"] > 0)
-    return (
-        broken,
-        not diagnosis["adequate"],
-        len(diagnosis["parameters"]),
-        diagnosis["cost"],
-        diagnosis["score"],
-        candidate.id,
-    )
+    broken = sum(rule["violated"] > 0 for rule in diagnosis["rules"])
+    size = len(diagnosis["parameters"])
+    return broken, size, diagnosis["cost"], diagnosis["score"], candidate.id
 
 
 def improves(new: Stored, old: Stored, trajectories: int) -> bool:
