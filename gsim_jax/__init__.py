@@ -1,1 +1,58 @@
-"""gsim_jax: simulators found from words and data, calibrated and swept in JAX."""
+"""gsim_jax: simulators found from words and data, calibrated and swept in JAX.
+
+The public names, imported when they are first used, so that the command line starts at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gsim_jax.calibrate import Evolution as Evolution
+    from gsim_jax.calibrate import Objective as Objective
+    from gsim_jax.calibrate import energy_score as energy_score
+    from gsim_jax.propose import LibraryProposer as LibraryProposer
+    from gsim_jax.propose import Proposal as Proposal
+    from gsim_jax.propose import Proposer as Proposer
+    from gsim_jax.search import RunResult as RunResult
+    from gsim_jax.search import resume as resume
+    from gsim_jax.search import run as run
+    from gsim_jax.simulator.check import check_file as check_file
+    from gsim_jax.simulator.contract import Simulator as Simulator
+    from gsim_jax.simulator.native import from_functions as from_functions
+    from gsim_jax.simulator.predict import Plan as Plan
+    from gsim_jax.simulator.predict import predict as predict
+    from gsim_jax.simulator.program import Program as Program
+    from gsim_jax.simulator.sandbox import Sandbox as Sandbox
+    from gsim_jax.task import Schema as Schema
+    from gsim_jax.task import Task as Task
+    from gsim_jax.task import Trajectories as Trajectories
+    from gsim_jax.task import load_task as load_task
+    from gsim_jax.task import profile as profile
+
+_HOMES = {
+    "gsim_jax.calibrate": ("Evolution", "Objective", "energy_score"),
+    "gsim_jax.propose": ("LibraryProposer", "Proposal", "Proposer"),
+    "gsim_jax.search": ("RunResult", "resume", "run"),
+    "gsim_jax.simulator.check": ("check_file",),
+    "gsim_jax.simulator.contract": ("Simulator",),
+    "gsim_jax.simulator.native": ("from_functions",),
+    "gsim_jax.simulator.predict": ("Plan", "predict"),
+    "gsim_jax.simulator.program": ("Program",),
+    "gsim_jax.simulator.sandbox": ("Sandbox",),
+    "gsim_jax.task": ("Schema", "Task", "Trajectories", "load_task", "profile"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605 - a list of the names above
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'gsim_jax' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
