@@ -19,12 +19,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from evosax.algorithms import CMA_ES
-from scipy.stats import norm, qmc
+from scipy.stats import norm
 
 from gsim_jax.calibrate import quadratic
 from gsim_jax.calibrate.objective import Objective
 from gsim_jax.calibrate.score import Scores, contributions, horizon_sums, overall, standard_error
-from gsim_jax.simulator.panel import Panel
+from gsim_jax.simulator.parameters import sobol
 from gsim_jax.task import Trajectories
 
 #: x is kept inside +-X_EDGE: Phi(4) leaves 3e-5 of the prior on either side.
@@ -61,7 +61,10 @@ class Calibration:
 class Calibrator(Protocol):
     """Anything that fits a simulator's parameters to training data."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name for the run record."""
+        ...
 
     def calibrate(
         self,
@@ -209,7 +212,7 @@ class _Run:
         """Best of the starts and a Sobol design over the prior; (x, initial spread)."""
         dimension = starts.shape[1]
         seed = int(self._key(0, "design")[0])
-        points = qmc.Sobol(dimension, seed=seed).random(batches * self.members)
+        points = sobol(dimension, batches * self.members, seed)
         points = np.concatenate([starts, _to_x(points)])[: batches * self.members]
         words, scores = self._fresh(), []
         for b in range(batches):

@@ -14,9 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from gsim_jax.calibrate.score import Scores, panel_scores
-from gsim_jax.simulator.panel import Panel, build_panel, repeat, take
+from gsim_jax.simulator.panel import TRAJECTORIES, Panel, build_panel, repeat, take
 from gsim_jax.simulator.predict import Plan
 from gsim_jax.task import Schema, Task, Trajectories
 
@@ -83,7 +84,7 @@ class Objective:
         *,
         complete: bool = True,
     ) -> None:
-        """Args: complete: whether every state of the data is seen, so that no particle is needed."""
+        """`complete`: whether every state of the data is seen, so that no particle is needed."""
         self.simulator = simulator
         self.schema = schema
         self.settings = settings
@@ -114,10 +115,9 @@ class Objective:
             replicates=self.replicates,
             weighted=self.weighted,
         )
-        axes = Panel(0, 0, 0, 0, None, 0, 0, 0)  # type: ignore[arg-type]
-        return jax.jit(jax.vmap(run, in_axes=(0, axes, None, None, 0)))
+        return jax.jit(jax.vmap(run, in_axes=(0, TRAJECTORIES, None, None, 0)))
 
-    def scores(self, u: jax.Array, panel: Panel, key: jax.Array, first: int = 0) -> Scores:
+    def scores(self, u: ArrayLike, panel: Panel, key: ArrayLike, first: int = 0) -> Scores:
         """Scores of every member.
 
         Args:

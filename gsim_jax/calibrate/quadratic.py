@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import qmc
 
 from gsim_jax.calibrate.score import covariance_of_mean
+from gsim_jax.simulator.parameters import sobol
 
 #: A quadratic in more coordinates than this would need more points than it is worth.
 MAX_DIMENSION = 12
@@ -46,8 +46,7 @@ def cloud(dimension: int, count: int, seed: int) -> np.ndarray:
 
     Antithetic pairs make slope and curvature estimates independent of one another.
     """
-    half = qmc.Sobol(dimension, seed=seed).random(-(-count // 2))
-    points = 2.0 * half - 1.0
+    points = 2.0 * sobol(dimension, -(-count // 2), seed) - 1.0
     return np.concatenate([points, -points])[:count]
 
 

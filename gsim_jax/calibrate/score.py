@@ -273,7 +273,7 @@ def covariance_of_mean(values: np.ndarray, trajectories: int) -> np.ndarray:
     if trajectories >= FEW:
         return centred.T @ centred / max(count - 1, 1) / count
     block = min(BLOCK, max(count // 2, 1))
-    blocks = sum(np.roll(centred, -k, axis=0) for k in range(block)) / block
+    blocks = np.mean([np.roll(centred, -k, axis=0) for k in range(block)], axis=0)
     return block * (blocks.T @ blocks) / max(count - block, 1) / count
 
 

@@ -46,9 +46,7 @@ def check_rules_on_replicas(
     ]
 
 
-def bands(
-    schema: Schema, outputs: np.ndarray, data: Trajectories, most: int = 3
-) -> dict[str, Any]:
+def bands(schema: Schema, outputs: np.ndarray, data: Trajectories, most: int = 3) -> dict[str, Any]:
     """Data against quantiles of free runs, for plots.
 
     Args:
@@ -67,14 +65,14 @@ def bands(
         for v, output in enumerate(schema.outputs):
             runs = outputs[:, i, :length, v].astype(float)
             seen = data.outputs_seen[i, :length, v]
-            observed = [float(x) if s else None for x, s in zip(
-                data.outputs[i, :length, v], seen, strict=True)]
+            observed = [
+                float(x) if s else None
+                for x, s in zip(data.outputs[i, :length, v], seen, strict=True)
+            ]
             quantiles = {
                 name: np.quantile(runs, q, axis=0).round(6).tolist()
                 for name, q in _QUANTILES.items()
             }
             variables[output.label] = {"data": observed, **quantiles}
-        trajectories.append(
-            {"id": data.ids[i], "t": list(range(length)), "variables": variables}
-        )
+        trajectories.append({"id": data.ids[i], "t": list(range(length)), "variables": variables})
     return {"horizon": "free", "trajectories": trajectories}

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import qmc
 
 from gsim_jax import diagnose
 from gsim_jax.calibrate import Calibration, Calibrator, Objective, Settings
@@ -16,6 +15,7 @@ from gsim_jax.propose import Proposal
 from gsim_jax.search.evidence import Replicas, gather, named_key
 from gsim_jax.simulator.check import failures, load_program, unread
 from gsim_jax.simulator.panel import is_complete
+from gsim_jax.simulator.parameters import sobol
 from gsim_jax.simulator.program import Program
 from gsim_jax.simulator.sandbox import Sandbox
 from gsim_jax.task import SimulatorError, Task, Trajectories
@@ -87,9 +87,7 @@ def build_candidate(
     program = load_program(proposal.source, task.schema, setting.sandbox)
     checked = time.perf_counter()
     complete = all(is_complete(s) for s in (task.train, task.validation) if s is not None)
-    objective = Objective(
-        program, task.schema, setting.settings, setting.scale, complete=complete
-    )
+    objective = Objective(program, task.schema, setting.settings, setting.scale, complete=complete)
     _refuse_failing(objective, task.train)
     shared = set(warm) & set(program.parameters.labels)
     start = program.parameters.to_unit(warm) if shared else None
@@ -123,8 +121,8 @@ def _refuse_failing(objective: Objective, data: Trajectories) -> None:
     """The contract's trial run, with the function that calibration has compiled anyway."""
     space = objective.simulator.parameters
     members = objective.settings.members
-    points = qmc.Sobol(max(space.dimension, 1), seed=0).random(members)[:, : space.dimension]
-    points = np.concatenate([space.guess()[None], 0.02 + 0.96 * points])[:members]
+    spread = 0.02 + 0.96 * sobol(space.dimension, members, 0)
+    points = np.concatenate([space.guess()[None], spread])[:members]
     panel = objective.panels(data)[0]
     scores = objective.scores(points, objective.shared(panel), named_key(0, "check"))
     problems = failures(np.asarray(scores.code))

@@ -162,10 +162,11 @@ def gather(
         energy = np.concatenate([e for e, _ in energies[start]], axis=1).astype(float)
         valid = np.concatenate([v for _, v in energies[start]], axis=1)
         floor_parts.append(contributions(energy, valid, weights, units))
-        cells.append({k: sum(part[k] for part in sums[start]) for k in sums[start][0]})
+        cells.append({k: np.sum([part[k] for part in sums[start]], 0) for k in sums[start][0]})
     null = {k: np.concatenate([c[k] for c in cells])[:replicas] for k in cells[0]}
     own = _cell_sums(jax.tree.map(lambda x: x[None], scores))
-    parts = contributions(scores.energy[None].astype(float), scores.valid[None], weights, units)[0]
+    energy, valid = np.asarray(scores.energy, float), np.asarray(scores.valid)
+    parts = contributions(energy[None], valid[None], weights, units)[0]
     evidence = Evidence(
         horizons=plan.names,
         variables=tuple(output.label for output in objective.schema.outputs),
@@ -174,7 +175,7 @@ def gather(
         observed=_cells({k: v[0] for k, v in own.items()}),
         null=_cells(null),
         residuals=_residuals(scores),
-        counted=scores.counted[:, :, 0],
+        counted=np.asarray(scores.counted[:, :, 0]),
         failed=float(scores.failed.mean()),
     )
     return evidence, drawn, parts

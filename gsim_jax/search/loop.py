@@ -25,7 +25,7 @@ from gsim_jax.search.candidate import Setting, build_candidate
 from gsim_jax.search.record import Failed, RunRecord, Stored
 from gsim_jax.simulator.panel import build_panel
 from gsim_jax.simulator.sandbox import Sandbox
-from gsim_jax.task import InputError, Problem, SimulatorError, Task, load_task, profile
+from gsim_jax.task import InputError, Problem, SimulatorError, load_task, profile
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -143,9 +143,7 @@ def resume(
     scale = increment_scale(train, settings.plan)
     bounds = Limits(**configuration["settings"]["limits"])
     with Sandbox() as sandbox:
-        setting = Setting(
-            loaded, settings, scale, configuration["seed"], Evolution(), sandbox
-        )
+        setting = Setting(loaded, settings, scale, configuration["seed"], Evolution(), sandbox)
         return _Search(setting, bounds, proposer, record, listener).run()
 
 

@@ -1,7 +1,8 @@
-"""From a simulator file to a program that is fit to be calibrated: guard, sandbox, program, contract.
+"""From a simulator file to a program that is fit to be calibrated.
 
-Each stage refuses with messages that say what to write instead. The last one runs the rebuilt
-program on the task's own first rows, at the guesses and at random points of the priors.
+Guard, sandbox, program, contract: each refuses with messages that say what to write instead. The
+last one runs the rebuilt program on the task's own first rows, at the guesses and at random points
+of the priors.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import qmc
 
 from gsim_jax.simulator.codes import INVALID, OUT_OF_RANGE, lane_code
 from gsim_jax.simulator.guard import guard
 from gsim_jax.simulator.lanes import lane_words
 from gsim_jax.simulator.panel import TRAJECTORIES, Panel, build_panel, row_inputs
+from gsim_jax.simulator.parameters import sobol
 from gsim_jax.simulator.predict import first_state
 from gsim_jax.simulator.program import Program
 from gsim_jax.simulator.sandbox import Sandbox
@@ -177,7 +178,7 @@ def try_out(
     """
     panel = build_panel(schema, data.take(range(min(len(data), _LANES))))
     d = program.parameters.dimension
-    random = qmc.Sobol(max(d, 1), seed=0).random(_POINTS)[:, :d]
+    random = sobol(d, _POINTS, 0)
     points = np.concatenate([program.parameters.guess()[None], 0.02 + 0.96 * random])
     codes = np.asarray(_trial(program, jnp.asarray(points, jnp.float32), panel))
     return failures(codes, filename)

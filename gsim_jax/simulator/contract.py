@@ -3,56 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jax
 
 from gsim_jax.simulator.lanes import WordSource
-from gsim_jax.simulator.parameters import ParameterSpace, Values
+from gsim_jax.simulator.parameters import ParameterSpace
 
 State = dict[str, jax.Array]
+Params = Mapping[str, Mapping[str, jax.Array]]
 
 
 class Simulator(Protocol):
-    """A structure with its parameters declared; every method is for ONE lane, the engine vmaps.
+    """A structure with its parameters declared; every method is for ONE lane, the engine vmaps."""
 
-    Attributes:
-        states: `{name: spec}`, the schema's states first, then latent ones.
-        latent: names of states that the data does not show.
-        parameters: the parameters on the unit cube.
-        submodules: names, in order.
-        observed: names of the variables that `observe` reports, () without it.
-        cost: counted operations per lane and step.
-        graph: which states and inputs reach which state, or None where it cannot be read.
-    """
+    @property
+    def states(self) -> Mapping[str, Any]:
+        """`{name: spec}`, the schema's states first, then latent ones."""
+        ...
 
-    states: Mapping[str, Any]
-    latent: tuple[str, ...]
-    parameters: ParameterSpace
-    submodules: tuple[str, ...]
-    observed: tuple[str, ...]
-    cost: int
-    graph: Any
+    @property
+    def latent(self) -> tuple[str, ...]:
+        """Names of states that the data does not show."""
+        ...
+
+    @property
+    def parameters(self) -> ParameterSpace:
+        """The parameters on the unit cube."""
+        ...
+
+    @property
+    def submodules(self) -> tuple[str, ...]:
+        """Names, in order."""
+        ...
+
+    @property
+    def observed(self) -> tuple[str, ...]:
+        """Names of the variables that `observe` reports, () without it."""
+        ...
+
+    @property
+    def cost(self) -> int:
+        """Counted operations per lane and step."""
+        ...
+
+    @property
+    def graph(self) -> Any:
+        """Which states and inputs reach which state, or None where it cannot be read."""
+        ...
 
     def initial(
         self,
         observed: Mapping[str, jax.Array],
         seen: Mapping[str, jax.Array],
         inputs: Mapping[str, jax.Array],
-        params: Values,
+        params: Params,
         words: WordSource,
     ) -> State:
         """Full state at the first row; `observed` is 0 where `seen` is false."""
         ...
 
     def step(
-        self, state: State, inputs: Mapping[str, jax.Array], params: Values, words: WordSource
+        self, state: State, inputs: Mapping[str, jax.Array], params: Params, words: WordSource
     ) -> tuple[State, dict[str, jax.Array]]:
         """Next state and the merged outputs of all submodules."""
         ...
 
     def observe(
-        self, state: State, outputs: Mapping[str, jax.Array], params: Values, words: WordSource
+        self, state: State, outputs: Mapping[str, jax.Array], params: Params, words: WordSource
     ) -> dict[str, jax.Array] | None:
         """What the table shows of a state, or None where it shows the state itself."""
         ...
@@ -63,9 +81,11 @@ class Simulator(Protocol):
         """The outputs that two complete states imply, or None."""
         ...
 
-    @staticmethod
-    def from_functions(*arguments: Any, **options: Any) -> Any:
-        """A simulator from trusted functions, see `native.from_functions`."""
-        from gsim_jax.simulator.native import from_functions
+    if not TYPE_CHECKING:
+        # A way to make simulators, not something that a simulator must have.
+        @staticmethod
+        def from_functions(*arguments: Any, **options: Any) -> Any:
+            """A simulator from trusted functions, see `native.from_functions`."""
+            from gsim_jax.simulator.native import from_functions
 
-        return from_functions(*arguments, **options)
+            return from_functions(*arguments, **options)

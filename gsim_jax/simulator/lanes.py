@@ -59,7 +59,7 @@ def lane_words(
 
 @dataclass(frozen=True)
 class Site:
-    """One place where a simulator asks for words: a draw of a function, in `loops` turns of loops."""
+    """A place where a simulator asks for words: a draw of a function, in `loops` turns of loops."""
 
     function: str
     ordinal: int

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gsim_jax.simulator.contract import State
+from gsim_jax.simulator.contract import Params, State
 from gsim_jax.simulator.lanes import WordSource
-from gsim_jax.simulator.parameters import ParameterSpace, Values
+from gsim_jax.simulator.parameters import ParameterSpace
 from gsim_jax.simulator.priors import Prior
 from gsim_jax.task import Problem, Schema, SimulatorError
 
@@ -87,7 +87,7 @@ class NativeSimulator:
         observed: Mapping[str, jax.Array],
         seen: Mapping[str, jax.Array],
         inputs: Mapping[str, jax.Array],
-        params: Values,
+        params: Params,
         words: WordSource,
     ) -> State:
         """Full state at the first row; constants and attributes stand beside the observations."""
@@ -101,7 +101,7 @@ class NativeSimulator:
         }
 
     def step(
-        self, state: State, inputs: Mapping[str, jax.Array], params: Values, words: WordSource
+        self, state: State, inputs: Mapping[str, jax.Array], params: Params, words: WordSource
     ) -> tuple[State, dict[str, jax.Array]]:
         """One step; `params` holds every group, each submodule is given its own."""
         outputs: dict[str, jax.Array] = {}
@@ -121,7 +121,7 @@ class NativeSimulator:
         return {name: following[name] for name in self.states}, outputs
 
     def observe(
-        self, state: State, outputs: Mapping[str, jax.Array], params: Values, words: WordSource
+        self, state: State, outputs: Mapping[str, jax.Array], params: Params, words: WordSource
     ) -> dict[str, jax.Array] | None:
         """What the table shows, or None."""
         if self._observe is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,17 +38,13 @@ class Panel:
     length: jax.Array
 
 
+_AXES: dict[str, Any] = {
+    **dict.fromkeys(("states", "seen", "inputs", "attributes"), 0),
+    "constants": None,
+    **dict.fromkeys(("outputs", "outputs_seen", "length"), 0),
+}
 #: `vmap` axes of a panel over its trajectories.
-TRAJECTORIES = Panel(
-    states=0,
-    seen=0,
-    inputs=0,
-    attributes=0,
-    constants=None,
-    outputs=0,
-    outputs_seen=0,
-    length=0,
-)  # type: ignore[arg-type]
+TRAJECTORIES = Panel(**_AXES)
 
 
 def build_panel(

@@ -1,4 +1,4 @@
-"""Parameters on the unit cube: one coordinate per scalar entry, a prior's quantile function between.
+"""Parameters on the unit cube: a coordinate per scalar entry, a prior's quantile function between.
 
 Calibrators work on `u` in (0, 1)^d. A prior's quantile function maps `u` to the value that a
 simulator receives, so that bounds need no logic, integers and choices fall out as floors, and
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
 from scipy import stats
+from scipy.stats import qmc
 
 from gsim_jax.task.problems import Problem, SimulatorError
 
@@ -26,6 +27,14 @@ EDGE = 1e-6
 _NODES = 1025
 
 Values = dict[str, dict[str, jax.Array]]
+
+
+def sobol(dimension: int, count: int, seed: int) -> np.ndarray:
+    """The first `count` points of a scrambled Sobol sequence in (0, 1)^d, float64[count, d]."""
+    # scipy before 1.15 knows no `rng`, its successors' stubs know no `seed`.
+    sequence = qmc.Sobol(max(dimension, 1), seed=seed)  # pyright: ignore[reportCallIssue]
+    # Whole powers of two: scipy warns of anything else, and the first points are the same.
+    return sequence.random_base2(max(count - 1, 0).bit_length())[:count, :dimension]
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,7 @@ class Parameter:
         return _QUANTILES[self.prior](self.arguments, u)
 
     def position(self, value: np.ndarray) -> np.ndarray:
-        """The inverse of `quantile` on the host, float64 in (0, 1); middle of the cell if discrete."""
+        """The inverse of `quantile` on the host, float64 in (0, 1); middle of a discrete cell."""
         u = _POSITIONS[self.prior](self.arguments, np.asarray(value, float))
         return np.clip(u, EDGE, 1 - EDGE)
 

@@ -53,7 +53,7 @@ def resample(
     # pairs, do not share an ancestor more often than others.
     stride = _coprime(count)
     stratum = (np.arange(count) * stride % count).astype(np.float32)
-    bits = words.threefry(key, t, _SITE + np.arange(count, dtype=np.uint32))
+    bits = words.threefry(key, t, jnp.asarray(_SITE + np.arange(count, dtype=np.uint32)))
     uniform = (stratum + bits.astype(jnp.float32) * np.float32(2**-32)) / count
     index = jnp.searchsorted(jnp.cumsum(weight), uniform, method="compare_all")
     index = jnp.clip(index, 0, count - 1).astype(jnp.int32)

@@ -26,7 +26,7 @@ import numpy as np
 
 from gsim_jax import words as words_
 from gsim_jax.simulator.codes import lane_code
-from gsim_jax.simulator.contract import Simulator
+from gsim_jax.simulator.contract import Params, Simulator
 from gsim_jax.simulator.lanes import (
     BEFORE,
     Site,
@@ -131,7 +131,7 @@ def draws_only(forecast: Forecast) -> jax.Array:
 def predict(
     simulator: Simulator,
     schema: Schema,
-    params: Mapping[str, Mapping[str, jax.Array]],
+    params: Params,
     panel: Panel,
     plan: Plan,
     key: jax.Array,
@@ -185,7 +185,7 @@ def overwrite(state: State, observed: State, seen: Mapping[str, jax.Array]) -> S
 
 def first_state(
     simulator: Simulator,
-    params: Mapping[str, Mapping[str, jax.Array]],
+    params: Params,
     trajectory: Panel,
     lane: jax.Array,
 ) -> State:
@@ -194,7 +194,9 @@ def first_state(
     seen = {k: v[0] for k, v in trajectory.seen.items()}
     inputs = row_inputs(trajectory, jnp.int32(0))
     state = simulator.initial(observed, seen, inputs, params, lane_words(lane, BEFORE))
-    return overwrite(state, observed, {k: v for k, v in seen.items() if k not in simulator.observed})
+    return overwrite(
+        state, observed, {k: v for k, v in seen.items() if k not in simulator.observed}
+    )
 
 
 class _RowWords(NamedTuple):
