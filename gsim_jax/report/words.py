@@ -11,8 +11,8 @@ IN_SAMPLE = (
     "that overfits is not caught."
 )
 TIES = (
-    "A lower score inside two standard errors of the difference is a tie: fewer parameters win, "
-    "then the cheaper program."
+    "Scores within two standard errors of the lowest are ties; among tied candidates that are "
+    "adequate the simplest wins: no broken rule, then fewer parameters, then the cheaper program."
 )
 STOPS = {
     "adequate": "the best candidate is adequate",
