@@ -192,11 +192,11 @@ def _bury(near: socket.socket, outcome: Outcome) -> None:
         # No packet: one that the keeper leaves unread would turn its report into ECONNRESET.
         near.shutdown(socket.SHUT_WR)
     deadline = time.monotonic() + _END_SECONDS
-    while not outcome.end and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
         packet = _packet(near, _END_SECONDS)
         if not packet:
-            return
-        outcome.end = packet.get("end", {})
+            return  # the keeper has ended too
+        outcome.end = packet.get("end", outcome.end)
 
 
 def signal_name(number: int) -> str:

@@ -7,6 +7,7 @@ limits, believes no field, and strips what could play tricks on a terminal or a 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -85,7 +86,9 @@ def _describe(error: BaseException) -> tuple[str, str]:
         return "syntax", f"not valid Python: {error.msg}"
     if isinstance(error, RecursionError):
         return "trace", "functions call one another without end; write a loop instead"
-    words = f"{type(error).__name__}: {error}"
+    words = type(error).__name__
+    with contextlib.suppress(Exception):  # its words are written by the program too
+        words = f"{words}: {error}"
     if "RESOURCE_EXHAUSTED" in words[:_MOST_WORDS]:
         return "memory-limit", "out of memory here; build smaller arrays"
     return "trace", words

@@ -130,11 +130,10 @@ def _keep(entry: Entry, config: dict[str, Any], talk: int, request: int, reply: 
 
 def _prefer_for_killing() -> None:
     """When memory runs out, this goes before anything of the user's."""
-    try:
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")
-    except OSError:
-        pass
+    _linux.prctl(_linux.PR_SET_DUMPABLE, 1)  # else the file belongs to root
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+    _linux.prctl(_linux.PR_SET_DUMPABLE, 0)
 
 
 def _watch(pid: int, control: socket.socket, settings: _jail.Settings, proc: int) -> str:

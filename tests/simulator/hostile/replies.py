@@ -91,7 +91,6 @@ class Trap(Exception):
         raise ValueError("no words")
 raise Trap()
 """,
-        ("crash", "trace"),
     ),
     Case("an error with endless words", "raise ValueError('x' * 10**8)", ("trace", "crash")),
     Case(
