@@ -222,12 +222,12 @@ def _factors(structure: Structure, context: Context) -> Iterator[Edit]:
         if flow.draw == "exact":
             continue
         driven = flow.law in CONTACTS
-        offers = [(Factor("trend"), 0.5 if driven else 0.15, "its rate drifts", frozenset())]
+        offers = [(Factor("trend"), 0.5 if driven else 0.4, "its rate drifts", frozenset({"t"}))]
         for name, given in schema.inputs.items():
             if given.shape == ():
                 offers.append((Factor("input", name), 0.45, f"{name} changes its rate", frozenset({name})))
         if schema.calendar:
-            offers.append((Factor("weekend"), 0.4, "another rate at weekends", frozenset({"weekday"})))
+            offers.append((Factor("weekend"), 0.3, "another rate at weekends", frozenset({"weekday"})))
         periods = {getattr(profile.variables.get(end), "period", None) for end in _ends(flow)}
         for period in sorted(int(p) for p in periods if p):
             offers.append((Factor("season", "", period), 0.5, f"a cycle of {period} steps", frozenset()))

@@ -195,6 +195,10 @@ def _open_ideas(order: list[str], whole: str, schema: Schema) -> Iterator[Idea]:
     for driver in order[1:]:
         flows = _chain([rest, *order, gone], "contact", (driver,))
         yield Idea(replace(plain, flows=flows), f"{why} with {driver}")
+    if len(order) > 1:
+        back = order[::-1]
+        flows = _chain([rest, *back, gone], "contact", (back[0],))
+        yield Idea(replace(plain, flows=flows), f"the same from {back[0]} on")
     yield Idea(
         replace(plain, flows=_chain([rest, *order, gone], "share", ())), "a chain of constant shares"
     )

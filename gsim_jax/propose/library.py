@@ -22,6 +22,10 @@ _PER_RANK = 0.3
 _REPEATED = 0.35
 #: A pair of edits is as plausible as the mean of both, less this: singles come first.
 _PAIR = 0.1
+#: Every second place prefers a pair by this much.
+_PAIR_TURN = 0.4
+#: What the findings add to the edit of a parent that they point at most.
+_EVIDENCE = 0.6
 #: So many of the best single edits of the best parent are tried in pairs.
 _PAIRED = 8
 #: Ideas of the first round keep their order among the edits of later rounds.
@@ -72,14 +76,25 @@ class LibraryProposer:
         known = [parent for parent in brief.parents if parent.structure is not None]
         for rank, parent in enumerate(known):
             structure = Structure.from_json(parent.structure or {})
-            single = [
-                (edit.weight + evidence(edit, parent) - _PER_RANK * rank, edit)
-                for edit in edits(structure, context)
-            ]
+            single = _weighed(parent, edits(structure, context), _PER_RANK * rank)
             found += [_option((edit,), weight, parent) for weight, edit in single]
             if rank == 0:
                 found += _pairs(single, parent, context, brief)
         return found
+
+
+def _weighed(parent: Parent, found: list[Edit], less: float) -> list[tuple[float, Edit]]:
+    """Edits of one parent with their plausibility.
+
+    A bad parent has more and larger findings than a good one, which is no reason to edit it rather
+    than the good one: what the findings say is taken relative to the parent's own largest.
+    """
+    said = [evidence(edit, parent) for edit in found]
+    most = max([*said, 1e-9])
+    return [
+        (edit.weight + _EVIDENCE * max(amount, 0.0) / most - less, edit)
+        for edit, amount in zip(found, said, strict=True)
+    ]
 
 
 def _pairs(
@@ -111,14 +126,14 @@ def _choose(options: list[_Option], tried: set[str], count: int, brief: Brief) -
         if option.fingerprint not in tried and (known is None or option.weight > known.weight):
             unique[option.fingerprint] = option
     left, used, chosen = list(unique.values()), dict[str, int](), []
+
+    def worth(option: _Option) -> float:
+        repeated = [used.get(kind, 0) for kind in option.kinds]
+        less = _REPEATED * sum(repeated) / max(len(repeated), 1)
+        return option.weight - less + _PAIR_TURN * (len(chosen) % 2) * (len(repeated) == 2)
+
     while left and len(chosen) < count:
-        best = min(
-            left,
-            key=lambda o: (
-                -(o.weight - _REPEATED * max((used.get(k, 0) for k in o.kinds), default=0)),
-                _tie(o.fingerprint, brief),
-            ),
-        )
+        best = min(left, key=lambda option: (-worth(option), _tie(option.fingerprint, brief)))
         left.remove(best)
         chosen.append(best)
         for kind in best.kinds:

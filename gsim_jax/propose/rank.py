@@ -22,14 +22,15 @@ _AT_BOUND = {
 
 
 def evidence(edit: Edit, parent: Parent) -> float:
-    """What the findings about a parent add to the plausibility of one of its edits.
+    """How much the findings about a parent speak for one of its edits.
 
     Args:
         edit: the edit.
         parent: with its findings and its parameters on the unit cube.
 
     Returns:
-        A number to add to `Edit.weight`; 0 where nothing speaks for or against it.
+        A number to compare with those of other edits of the same parent; 0 where nothing speaks
+        for it.
     """
     total = sum(_finding(edit, finding) for finding in parent.findings)
     for key, u in parent.unit.items():
@@ -41,23 +42,33 @@ def evidence(edit: Edit, parent: Parent) -> float:
 
 def _finding(edit: Edit, finding: Finding) -> float:
     size = min(abs(finding.z), _MOST) / _MOST
-    if abs(finding.z) < _NOISE or finding.kind == "bound":
+    if abs(finding.z) < _NOISE or finding.kind in ("bound", "undetermined", "failure"):
         return 0.0
-    variable = finding.variable.split("[")[0]
-    near = variable in edit.touches
+    near = _nearness(edit, finding.variable.split("[")[0])
     if finding.kind == "residual":
         related = finding.related in edit.touches if finding.related else False
-        return (0.9 if near and related else 0.3 if related else 0.1 * near) * size
+        return (0.9 * near if related else 0.1 * near) * size
     if finding.kind == "spread":
-        wanted = "scatter" if finding.z > 0 else "steady"
         # Data that scatter more than the simulation may also hide a missing mechanism.
-        return (0.5 * (edit.kind == wanted) + 0.1) * near * size
+        wanted = "scatter" if finding.z > 0 else "steady"
+        return (0.3 * (edit.kind == wanted) + 0.1) * near * size
     if finding.kind == "rule":
         return 0.2 * near * size
     if edit.kind in ("scatter", "steady", *_DROPS):
         return 0.0
     horizon = {"1": 0.4, "7": 0.25}.get(finding.horizon, 0.2)
     return horizon * near * size
+
+
+def _nearness(edit: Edit, variable: str) -> float:
+    """1 where the edit concerns the variable, less where only a flow joins them."""
+    if variable in edit.touches:
+        return 1.0
+    for flow in edit.structure.flows:
+        ends = {flow.source, flow.target}
+        if variable in ends and ends & edit.touches:
+            return 0.5
+    return 0.0
 
 
 def _bound(edit: Edit, key: str, side: int) -> float:
