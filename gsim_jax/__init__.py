@@ -45,7 +45,7 @@ _HOMES = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME)  # noqa: PLE0605 - a list of the names above
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

@@ -277,9 +277,10 @@ class _Search:
             "rationale": proposal.rationale,
         }
         place = {"id": candidate_id, "round": number, "slot": slot}
+        shown = {"event": "progress", "title": proposal.title, **place}
 
         def stage(name: str, fraction: float) -> None:
-            self._tell({"event": "progress", "stage": name, "fraction": fraction, **place})
+            self._tell({**shown, "stage": name, "fraction": fraction})
 
         try:
             built = build_candidate(self.setting, proposal, dict(warm), stage)
