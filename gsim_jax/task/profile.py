@@ -18,6 +18,8 @@ from gsim_jax.task.profile_series import Course, monotone, period
 from gsim_jax.task.schema import CALENDAR_INPUTS, Schema, entries, label
 from gsim_jax.task.trajectories import Task, Trajectories
 
+FITTED_ROWS = 20_000
+
 
 @dataclass(frozen=True)
 class VariableProfile:
@@ -107,38 +109,44 @@ def profile(task: Task) -> Profile:
 
     Returns:
         Ranges, missing entries, monotone variables, linear invariants (null space of the
-        increments), dispersion, periods, transfers and delayed dependence on inputs.
+        increments), dispersion, periods, transfers and delayed dependence on inputs. The last
+        four, which need fits, look at about `FITTED_ROWS` rows of a larger table; the rest looks
+        at all of it.
     """
     schema, data = task.schema, task.train
+    part = _sample(data)
     labels = tuple(output.label for output in schema.outputs)
     values = data.outputs.astype(np.float64)
     courses: list[Course | None] = [
         monotone(values[..., v], data.outputs_seen[..., v]) for v in range(len(labels))
     ]
     plain = [v for v, output in enumerate(schema.outputs) if output.window == 1]
-    fits = _fits(schema, data, values, plain)
+    fits = _fits(schema, part, plain)
     variables = {
-        name: _variable(data, values, v, courses[v], fits.get(v)) for v, name in enumerate(labels)
+        name: _variable(data, part, v, courses[v], fits.get(v)) for v, name in enumerate(labels)
     }
     own = [v for v in plain if labels[v] not in _restatements(schema)]
     names = tuple(labels[v] for v in own)
     own_courses: list[Course | None] = [courses[v] for v in own]
     means = np.asarray([variables[name].increment_mean for name in names])
     residuals = np.stack([_surprises(fits[v]) for v in own], axis=1) if own else np.zeros((0, 0))
+    shown, seen = part.outputs[..., own].astype(np.float64), part.outputs_seen[..., own]
     return Profile(
         variables=variables,
         invariants=find_invariants(names, values[..., own], data.outputs_seen[..., own]),
         transfers=find_transfers(names, residuals, means, own_courses),
-        lags=find_lags(
-            _decisions(schema, data),
-            names,
-            values[..., own],
-            data.outputs_seen[..., own],
-            data.exists,
-        ),
+        lags=find_lags(_decisions(schema, part), names, shown, seen, part.exists),
         trajectories=len(data),
         rows=int(data.length.sum()),
     )
+
+
+def _sample(data: Trajectories) -> Trajectories:
+    """Evenly spaced trajectories with about `FITTED_ROWS` rows: more would tell fits little."""
+    most = max(1, FITTED_ROWS // max(1, data.rows))
+    if len(data) <= most:
+        return data
+    return data.take(np.linspace(0, len(data) - 1, most).round().astype(int))
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,11 +161,9 @@ def _surprises(fit: _Fit) -> np.ndarray:
     return (fit.increments - fit.predicted).reshape(-1)
 
 
-def _fits(
-    schema: Schema, data: Trajectories, values: np.ndarray, plain: list[int]
-) -> dict[int, _Fit]:
+def _fits(schema: Schema, data: Trajectories, plain: list[int]) -> dict[int, _Fit]:
     """A one-step fit of every variable on all variables, inputs and attributes of the row."""
-    seen = data.outputs_seen
+    values, seen = data.outputs.astype(np.float64), data.outputs_seen
     usable = [v for v in plain if seen[..., v][data.exists].mean() > 0.5]
     columns = [values[..., v] for v in usable] + list(_decisions(schema, data).values())
     columns += [
@@ -181,23 +187,25 @@ def _fits(
 
 
 def _variable(
-    data: Trajectories, values: np.ndarray, v: int, course: Course | None, fit: _Fit | None
+    data: Trajectories, part: Trajectories, v: int, course: Course | None, fit: _Fit | None
 ) -> VariableProfile:
-    seen = data.outputs_seen[..., v]
-    shown = values[..., v][seen]
+    values, seen = data.outputs[..., v].astype(np.float64), data.outputs_seen[..., v]
+    shown = values[seen]
     if shown.size == 0:
         nan = float("nan")
         return VariableProfile(nan, nan, nan, 1.0, False, None, 0.0, 0.0, None, None)
-    increments = np.zeros((0, 0)) if fit is None else fit.increments
-    steps = np.isfinite(increments)
-    known = increments[steps]
+    # of a column that holds sums, neighbouring rows are no single steps
+    known = np.diff(values, axis=1)[seen[:, 1:] & seen[:, :-1]] if fit is not None else shown[:0]
     integer = bool(np.all(shown == np.floor(shown)))
     moving = course in ("increasing", "decreasing")
     scatter = _dispersion(fit) if fit is not None and integer and moving else None
     cycle = None
     if fit is not None and course != "constant":
-        filled = np.where(steps, increments, 0.0)
-        cycle = period(filled, steps) if moving else period(values[..., v], seen)
+        steps = np.isfinite(fit.increments)
+        series = np.where(steps, fit.increments, 0.0), steps
+        if not moving:
+            series = part.outputs[..., v].astype(np.float64), part.outputs_seen[..., v]
+        cycle = period(*series)
     return VariableProfile(
         minimum=float(shown.min()),
         maximum=float(shown.max()),

@@ -278,3 +278,14 @@ def test_any_period_is_found(length: int) -> None:
     wave = rng.normal(0, 5, length)[np.arange(100) % length] + np.arange(100) * 0.3
     values = wave + rng.normal(0, 1, (2, 100))
     assert period(values, np.ones(values.shape, bool)) == length
+
+
+def test_a_large_table_is_sampled_for_fits_and_read_whole_for_facts() -> None:
+    data = sir(np.random.default_rng(15), 400, 61)
+    found = profile(task_of(data))
+    assert (found.trajectories, found.rows) == (400, 400 * 61)
+    assert found.variables["S"].maximum == data["S"].max()
+    assert {link[:2] for link in found.transfers} == {("S", "I"), ("I", "R")}
+    assert len(found.invariants) == 1
+    data["R"][201, 60] += 1  # in a trajectory that the fits leave out
+    assert profile(task_of(data)).invariants == ()
