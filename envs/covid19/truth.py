@@ -1,9 +1,9 @@
 """Chain-binomial SIR that the data of this environment were drawn from (arXiv 2506.09272)."""
 
 PARAMS = {
-    "infection": {"beta": Uniform(0.0, 2.0, guess=0.5, unit="1/day", doc="transmission rate")},
+    "infection": {"beta": Uniform(0.0, 2.0, guess=0.4, unit="1/day", doc="transmission rate")},
     "recovery": {
-        "gamma": Uniform(0.0, 1.0, guess=0.1, unit="1", doc="daily probability of recovery")
+        "gamma": Uniform(0.0, 1.0, guess=0.2, unit="1", doc="daily probability of recovery")
     },
 }
 LATENT = {}
