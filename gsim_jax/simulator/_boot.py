@@ -49,6 +49,8 @@ def _defer(name: str) -> None:
 
 if __name__ == "__main__":
     sys.path += json.loads(sys.argv[2])
+    # Plugins for accelerators would load gigabytes of libraries and look for devices.
+    sys.modules["jax_plugins"] = None  # type: ignore[assignment]
     for each in _PACKAGES:
         _defer(each)
     importlib.import_module("gsim_jax.simulator._worker").main(int(sys.argv[1]))

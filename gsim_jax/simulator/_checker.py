@@ -159,9 +159,6 @@ class Checker:
     def _bind(self, node: ast.AST, name: str) -> None:
         if name in _allowed.RESERVED:
             self._offend(node, "name", f"{name!r} has a meaning already: choose another name")
-        elif not name.isascii():
-            words = f"{name!r} is not plain ASCII: choose a name of letters a-z, digits and _"
-            self._offend(node, "name", words)
         elif name.startswith("__"):
             words = f"{name!r}: names that start with two underscores are not allowed: rename it"
             self._offend(node, "name", words)
@@ -258,7 +255,7 @@ class Checker:
     def _name(self, node: ast.Name) -> None:
         name = node.id
         if any(name in scope.bound for scope in self._scopes):
-            if not name.isascii() or name.startswith("__"):
+            if name.startswith("__"):
                 self._bind(node, name)
             return
         if name in self._known:

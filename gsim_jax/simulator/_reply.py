@@ -66,6 +66,10 @@ def encode_error(error: BaseException) -> bytes:
     """An exception of the program as JSON (child side)."""
     if isinstance(error, InputError):
         problems = [problem.to_json() for problem in error.problems[:_MOST_PROBLEMS]]
+        # The tracer words every exception; that a limit was behind it is known here only.
+        code, words = _describe(error.__context__) if error.__context__ else ("", "")
+        if code == "memory-limit":
+            problems = [{**problem, "code": code, "message": words} for problem in problems]
     else:
         code, words = _describe(error)
         line = _line_of(error)

@@ -8,6 +8,8 @@ never compiled or run. This is not the boundary: code that slips through meets t
 from __future__ import annotations
 
 import ast
+import io
+import tokenize
 import warnings
 
 from gsim_jax.simulator._checker import Checker
@@ -49,7 +51,7 @@ def guard(source: str, filename: str = "simulator.py") -> list[Problem]:
     problems = _extent(tree, filename)
     if problems:
         return problems
-    found = Checker(tree, filename).run()
+    found = [*_plain_names(source, filename), *Checker(tree, filename).run()]
     unique = dict.fromkeys(found)
     return sorted(unique, key=lambda p: (p.line or 0, int(p.column or 0)))[:_MOST_PROBLEMS]
 
@@ -81,6 +83,24 @@ def _text(source: str, filename: str) -> list[Problem]:
                 words = f"brackets nest more than {MOST_BRACKETS} deep: name the inner parts"
                 return [Problem("size", words, file=filename, line=number, column=str(column))]
     return []
+
+
+def _plain_names(source: str, filename: str) -> list[Problem]:
+    """Names outside ASCII. Python folds them (a script H becomes H), so the tree hides them."""
+    if source.isascii():
+        return []
+    found = []
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    except (tokenize.TokenError, SyntaxError):
+        words = "not valid Python to its tokenizer; write the file in plain ASCII"
+        return [Problem("syntax", words, file=filename)]
+    for token in tokens:
+        if token.type == tokenize.NAME and not token.string.isascii():
+            words = f"{token.string!r} is not plain ASCII: use letters a-z, digits and _"
+            line, column = token.start
+            found.append(Problem("name", words, file=filename, line=line, column=str(column + 1)))
+    return found
 
 
 def _extent(tree: ast.Module, filename: str) -> list[Problem]:
