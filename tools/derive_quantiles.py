@@ -37,7 +37,19 @@ import mpmath
 import numpy as np
 import scipy.special as sp
 import scipy.stats as st
-from sympy import QQ, bernoulli, ring
+from sympy import (
+    QQ,
+    Rational,
+    bernoulli,
+    diff,
+    expand,
+    factor,
+    ring,
+    simplify,
+    sqrt,
+    symbols,
+    together,
+)
 
 ORDER = 8
 FITTED_FROM = 5
@@ -50,7 +62,7 @@ TABLES = Path(__file__).resolve().parents[1] / "gsim_jax" / "sampling" / "_table
 Key = tuple[int, int, int]
 """(order in 1/s, power of w, power of v); odd orders carry one factor d."""
 
-_RING, _W, _V, _D = ring("w,v,d", QQ)
+_RING, _W, _V, _D, *_C = ring("w,v,d,c3,c4,c5,c6", QQ)
 
 
 # Symbolic part --------------------------------------------------------------------------------
@@ -59,8 +71,8 @@ _RING, _W, _V, _D = ring("w,v,d", QQ)
 def _reduce(polynomial):
     """Replace d^2 by 1 - 4 v, which holds for all three families."""
     out = _RING(0)
-    for (w, v, d), c in polynomial.terms():
-        out += _RING({(w, v, d % 2): c}) * (1 - 4 * _V) ** (d // 2)
+    for (w, v, d, *rest), c in polynomial.terms():
+        out += _RING({(w, v, d % 2, *rest): c}) * (1 - 4 * _V) ** (d // 2)
     return out
 
 
@@ -74,10 +86,10 @@ def cumulants(highest: int) -> dict[int, object]:
     return out
 
 
-def _edgeworth(order: int) -> list[dict[int, object]]:
+def _edgeworth(order: int, kappa: dict[int, object]) -> list[dict[int, object]]:
     """Exponential of the corrected cumulant series: per order of 1/s, coefficients of (i t)^j."""
     log_series: dict[int, dict[int, object]] = {}
-    for r, c in cumulants(order + 2).items():
+    for r, c in kappa.items():
         if r > 2:
             log_series.setdefault(r - 2, {})[r] = c * QQ(1, factorial(r))
         if r % 2 == 0 and r <= order:
@@ -104,15 +116,15 @@ def _multiply(a: list, b: list, order: int) -> list:
     return [_reduce(x) for x in out]
 
 
-def cornish_fisher(order: int = ORDER) -> dict[Key, object]:
-    """Exact coefficients of x(w) - w; solves F(w + delta) = Phi(w) order by order."""
+def _quantile_series(order: int, kappa: dict[int, object]) -> list:
+    """x(w) - w by order of 1/s; solves F(w + delta) = Phi(w) order by order."""
     hermite = [_RING(1), _W]
     for n in range(1, 5 * order):
         hermite.append(_W * hermite[n] - n * hermite[n - 1])
     # F = Phi - phi H: the integral of He_j phi is -He_{j-1} phi.
     edge = [
         _reduce(sum((e * hermite[j - 1] for j, e in terms.items() if j), _RING(0)))
-        for terms in _edgeworth(order)
+        for terms in _edgeworth(order, kappa)
     ]
     derivatives = [edge]  # of H phi, over phi
     for _ in range(order):
@@ -126,7 +138,48 @@ def cornish_fisher(order: int = ORDER) -> dict[Key, object]:
             residual += power[n] * hermite[m - 1] * QQ((-1) ** (m - 1), factorial(m))
             residual -= _multiply(power, derivatives[m], n)[n] * QQ(1, factorial(m))
         delta[n] = _reduce(-residual)
-    return {(n, w, v): c for n, p in enumerate(delta) for (w, v, _), c in p.terms() if c}
+    return delta
+
+
+def cornish_fisher(order: int = ORDER) -> dict[Key, object]:
+    """Exact coefficients of x(w) - w for the families with cumulants in (v, d)."""
+    series = _quantile_series(order, cumulants(order + 2))
+    return {(n, w, v): c for n, p in enumerate(series) for (w, v, *_), c in p.terms() if c}
+
+
+def general_cornish_fisher(order: int = FITTED_FROM - 1) -> dict[tuple[int, ...], object]:
+    """The same for any lattice law, in its cumulants c_r = kappa_r / s^2.
+
+    Keys are (order, power of w, powers of c3, c4, c5, c6).
+    """
+    kappa = {2: _RING(1), **dict(enumerate(_C, start=3))}
+    series = _quantile_series(order, {r: kappa[r] for r in range(2, order + 3)})
+    return {
+        (n, w, *rest): c for n, p in enumerate(series) for (w, _, _, *rest), c in p.terms() if c
+    }
+
+
+def hypergeometric_cumulants() -> list:
+    """c3 / ((1 - 2 a)(1 - 2 b)), c4, c5 / ((1 - 2 a)(1 - 2 b)), c6 in a large urn.
+
+    a is the share of good ones, b the share taken, and the results are in A = a (1 - a) and
+    B = b (1 - b). The share x of good ones taken has the rate function whose derivative is
+    theta(x) = log(x (1 - a - b + x) / ((a - x)(b - x))); the cumulants per element of the urn
+    are the derivatives of x(theta) at x = a b.
+    """
+    a, b, x, s, u, first, second = symbols("a b x s u A B")
+    slope = simplify(1 / (1 / x + 1 / (1 - a - b + x) + 1 / (a - x) + 1 / (b - x)))  # d x / d theta
+    derivative, out, variance = slope, [], factor(slope.subs(x, a * b))
+    for r in range(3, 7):
+        derivative = together(diff(derivative, x) * slope)
+        ratio = simplify(derivative.subs(x, a * b) / variance)
+        if r % 2:
+            ratio = simplify(ratio / ((1 - 2 * a) * (1 - 2 * b)))
+        # Symmetric about 1/2 in both, so even in s = a - 1/2 and u = b - 1/2.
+        centred = expand(expand(ratio).subs({a: Rational(1, 2) + s, b: Rational(1, 2) + u}))
+        roots = {s: sqrt(Rational(1, 4) - first), u: sqrt(Rational(1, 4) - second)}
+        out.append(expand(centred.subs(roots)))
+    return out
 
 
 # Fitted part ----------------------------------------------------------------------------------
@@ -300,6 +353,9 @@ def tables() -> dict[str, object]:
     normal, gamma = normal_rational(), log_gamma_rational()
     return {
         "CORNISH_FISHER": {k: f"{c.numerator}/{c.denominator}" for k, c in sorted(exact.items())},
+        "GENERAL": {
+            k: f"{c.numerator}/{c.denominator}" for k, c in sorted(general_cornish_fisher().items())
+        },
         "LATTICE": dict(sorted(lattice(exact).items())),
         "OVERDISPERSED": dict(sorted(overdispersed(exact).items())),
         "NORMAL_NUMERATOR": normal[0],

@@ -6,13 +6,15 @@ threshold.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ._arguments import LARGEST, broadcast, count, exact_product, real
 from ._lattice import count_small, expansion
-from ._tables import SMALL_MEAN
+from ._tables import SMALL_MEAN, SMALL_TERMS
 from ._tails import INVALID, exponential_quantile, normal_quantile, settle, tails
 
 _LARGEST_RATE = 2.0**31 - 2.0**19  # leaves room for ten standard deviations below 2^31
@@ -81,17 +83,12 @@ def _from_expansion(
     variance: jax.Array,
     v: jax.Array | None,
     d: jax.Array | None,
-    kurtosis: jax.Array | None = None,
+    cumulants: Sequence[jax.Array] | None = None,
 ) -> jax.Array:
-    """Quantile near the mean whole + part, float32 and integral.
-
-    ``kurtosis`` is what the fourth cumulant has beyond the binomial's, over the variance.
-    """
+    """Quantile near the mean whole + part, float32 and integral."""
     w = normal_quantile(bits, tail)
     sd = jnp.sqrt(jnp.maximum(variance, 1.0))
-    x = w + expansion(w, 1.0 / sd, v, d)
-    if kurtosis is not None:
-        x = x + kurtosis * w * (w * w - 3.0) / (24.0 * sd * sd)
+    x = w + expansion(w, 1.0 / sd, v, d, cumulants)
     return jnp.floor(part + (sd * x + 0.5)) + whole
 
 
@@ -174,10 +171,16 @@ def hypergeometric_from_bits(
         upper,
         tail,
         lambda k: (g - (k - 1)) * (m - (k - 1)) / ((b - m + k) * np.float32(SMALL_MEAN)),
+        lower_terms=20,
     )
     large = _hypergeometric_large(bits, tail, few, many, taken)
-    mean = m * g / jnp.maximum(g + b, 1.0)
-    k = jnp.where(mean <= SMALL_MEAN, small.astype(jnp.float32), large)
+    urn = jnp.maximum(g + b, 2.0)
+    mean = m * g / urn
+    sd = jnp.sqrt(mean * (b / urn) * ((urn - m) / (urn - 1.0)))
+    # Small urns spread less than a Poisson law: the terms reach further for them.
+    k = jnp.where(
+        (mean <= SMALL_MEAN) | (mean + 7.0 * sd < SMALL_TERMS - 1), small.astype(jnp.float32), large
+    )
     k = jnp.clip(k, 0.0, jnp.minimum(g, m))
     k = jnp.where(rest, few.astype(jnp.float32) - k, k)
     k = jnp.where(swap, n.astype(jnp.float32) - k, k)
@@ -188,7 +191,7 @@ def hypergeometric_from_bits(
 def _hypergeometric_large(
     bits: jax.Array, tail: jax.Array, good: jax.Array, bad: jax.Array, n: jax.Array
 ) -> jax.Array:
-    """The binomial's expansion with the hypergeometric's first four cumulants."""
+    """The expansion with the hypergeometric's cumulants (tools/derive_quantiles.py)."""
     urn = jnp.maximum((good + bad).astype(jnp.float32), 4.0)
     p = good.astype(jnp.float32) / urn
     taken = n.astype(jnp.float32)
@@ -197,12 +200,22 @@ def _hypergeometric_large(
     whole, part = exact_product(n, p)
     share = taken / urn
     a, b = p * (1.0 - p), share * (1.0 - share)
-    d = (1.0 - 2.0 * p) * (1.0 - 2.0 * share) * urn / (urn - 2.0)
-    v = (1.0 - d * d) * 0.25
-    fourth = (1.0 + 1.0 / urn - 6.0 * (a + b) + 30.0 * a * b * (urn - 1.2) / (urn - 1.0)) * (
-        urn / (urn - 2.0) * (urn / (urn - 3.0))
-    )
+    both, product = a + b, a * b
+    # The third and fourth cumulants of the urn as it is, the next two of a large one.
+    d = (1.0 - 2.0 * p) * (1.0 - 2.0 * share) * (urn / (urn - 2.0))
+    fourth = 1.0 + 1.0 / urn - 6.0 * both + 30.0 * product * ((urn - 1.2) / (urn - 1.0))
+    fourth = fourth * (urn / (urn - 2.0)) * (urn / (urn - 3.0))
+    fifth = d * (1.0 - 12.0 * both + 84.0 * product)
+    sixth = 1.0 - 30.0 * both + 120.0 * (a * a + b * b)
+    sixth = sixth + product * (510.0 - 1680.0 * both + 5040.0 * product)
     variance = taken * a * (1.0 - share) * (urn / (urn - 1.0))
     return _from_expansion(
-        bits, tail, whole, part + taken * p_rest, variance, v, d, fourth - (1.0 - 6.0 * v)
+        bits,
+        tail,
+        whole,
+        part + taken * p_rest,
+        variance,
+        (1.0 - d * d) * 0.25,
+        d,
+        (d, fourth, fifth, sixth),
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._tables import LATTICE, OVERDISPERSED, SMALL_LOWER, SMALL_MEAN, SMALL_TERMS
+from ._tables import GENERAL, LATTICE, OVERDISPERSED, SMALL_LOWER, SMALL_MEAN, SMALL_TERMS
 from ._tails import polynomial
 
 # Words below this quantile are looked up from below, the others from above. Anything but 1/2,
@@ -16,7 +16,12 @@ from ._tails import polynomial
 SEAM = 0.381966
 
 
-def count_small(upper: jax.Array, tail: jax.Array, factor: Callable[[int], jax.Array]) -> jax.Array:
+def count_small(
+    upper: jax.Array,
+    tail: jax.Array,
+    factor: Callable[[int], jax.Array],
+    lower_terms: int = SMALL_LOWER,
+) -> jax.Array:
     """Quantile of a law on 0, 1, 2, ... with a mean of at most ``SMALL_MEAN``.
 
     The terms start from 1 and are normalised by their own sum, which takes no exponential
@@ -30,6 +35,8 @@ def count_small(upper: jax.Array, tail: jax.Array, factor: Callable[[int], jax.A
             some way that the compiler cannot remove: factors that are constant over a scan
             would be hoisted out of it as one array each, and reading those back costs more
             than the products.
+        lower_terms: how many terms the quantiles below SEAM need; the default is right for
+            means up to SMALL_MEAN.
 
     Returns:
         int32, the smallest k with P(X <= k) >= u.
@@ -41,7 +48,7 @@ def count_small(upper: jax.Array, tail: jax.Array, factor: Callable[[int], jax.A
         terms.append(product * np.float32(weight))
         if k + 1 < SMALL_TERMS:
             product = product * factor(k + 1)
-    return count_terms(upper, tail, terms, SMALL_LOWER)
+    return count_terms(upper, tail, terms, lower_terms)
 
 
 def count_terms(
@@ -51,7 +58,6 @@ def count_terms(
     lower_terms: int,
     first: jax.Array | float = 1.0,
     rest: jax.Array | None = None,
-    total: jax.Array | None = None,
 ) -> jax.Array:
     """Number of categories that the word's quantile passes, for terms p(0), p(1), ...
 
@@ -65,7 +71,6 @@ def count_terms(
         lower_terms: how many of p(0), p(1), ... the lower side needs.
         first: p(0).
         rest: mass beyond the last term; none when left out.
-        total: mass of everything; the sum when left out.
 
     Returns:
         int32, the smallest k with P(X <= k) >= u, up to the number of terms.
@@ -74,7 +79,7 @@ def count_terms(
     for term in reversed(terms[:-1]):
         above.append(above[-1] + term)
     above.reverse()  # above[k] is P(X > k), up to the common factor
-    total = above[0] + first if total is None else total
+    total = above[0] + first
     target = jnp.where(upper, tail, 1.0 - tail) * total
     high = sum((mass > target).astype(jnp.int32) for mass in above)
     target = tail * total
@@ -87,41 +92,60 @@ def count_terms(
 
 
 def expansion(
-    w: jax.Array, inverse_sd: jax.Array, v: jax.Array | None, d: jax.Array | None
+    w: jax.Array,
+    inverse_sd: jax.Array,
+    v: jax.Array | None,
+    d: jax.Array | None,
+    cumulants: Sequence[jax.Array] | None = None,
 ) -> jax.Array:
-    """Cornish-Fisher expansion of binomial and Poisson quantiles, to order 8 in 1/sd.
+    """Cornish-Fisher expansion of a lattice quantile, to order 8 in 1/sd.
 
     Args:
         w: normal quantile of the word.
         inverse_sd: 1 / standard deviation.
-        v: p q, or None for 0 (Poisson).
-        d: q - p, or None for 1 (Poisson).
+        v: p q of the binomial, or None for 0 (Poisson).
+        d: q - p of the binomial, or None for 1 (Poisson).
+        cumulants: third to sixth cumulant over the variance for a law that is only near a
+            binomial; orders 1 to 4 take them, orders 5 to 8 the binomial's.
 
     Returns:
         x(w) - w. The mean plus sd x(w), rounded to the nearest integer, is the quantile.
     """
+    lowest = 1 if cumulants is None else 5
     e = inverse_sd * inverse_sd
-    odd = _parity_sum(LATTICE, 1, w * w, e, v) * inverse_sd
-    even = _parity_sum(LATTICE, 0, w * w, e, v) * (e * w)
-    return (odd if d is None else odd * d) + even
+    odd = _parity_sum(1, lowest, w * w, e, v) * inverse_sd
+    even = _parity_sum(0, lowest, w * w, e, v) * (e * w)
+    x = (odd if d is None else odd * d) + even
+    return x if cumulants is None else x + _general_sum(w, inverse_sd, cumulants)
 
 
 def _parity_sum(
-    table: Mapping[tuple[int, int, int], float],
-    odd: int,
-    w2: jax.Array,
-    e: jax.Array,
-    v: jax.Array | None,
+    odd: int, lowest: int, w2: jax.Array, e: jax.Array, v: jax.Array | None
 ) -> jax.Array:
     """Sum of the odd (or even) orders, without the factors common to them."""
-    orders = []
+    orders: list[jax.Array | np.float32] = []
     for n in range(2 - odd, 9, 2):
         powers = []
         for a in range(1 - odd, n + 2, 2):
-            in_v = [np.float32(table[n, a, b]) for b in range(n // 2 + 1) if (n, a, b) in table]
+            in_v = [np.float32(LATTICE[n, a, b]) for b in range(5) if (n, a, b) in LATTICE]
             powers.append(in_v[0] if v is None or len(in_v) == 1 else polynomial(in_v, v))
-        orders.append(polynomial(powers, w2))
+        orders.append(polynomial(powers, w2) if n >= lowest else np.float32(0.0))
     return polynomial(orders, e)
+
+
+def _general_sum(w: jax.Array, inverse_sd: jax.Array, cumulants: Sequence[jax.Array]) -> jax.Array:
+    """Orders 1 to 4 for a law given by its third to sixth cumulant."""
+    orders: list[jax.Array | np.float32] = [np.float32(0.0)]
+    for n in range(1, 5):
+        powers: list[jax.Array | np.float32] = [np.float32(0.0)] * (n + 2)
+        for (order, a, *exponents), c in GENERAL.items():
+            if order == n:
+                term = np.float32(c)
+                for cumulant, exponent in zip(cumulants, exponents, strict=True):
+                    term = term * cumulant**exponent if exponent else term
+                powers[a] = powers[a] + term
+        orders.append(polynomial(powers, w))
+    return polynomial(orders, inverse_sd)
 
 
 def overdispersed_expansion(

@@ -84,7 +84,8 @@ def _small(
 
 
 def _by_expansion(w: jax.Array, mean: jax.Array, r: jax.Array, excess: jax.Array) -> jax.Array:
-    r, mean = jnp.maximum(r, LARGE_SHAPE), jnp.maximum(mean, OVERDISPERSED_MEAN)
+    # Below OVERDISPERSED_MEAN only draws above 40 come here, far out in the tail.
+    r, mean = jnp.maximum(r, LARGE_SHAPE), jnp.maximum(mean, 1.0)
     variance = mean * (1.0 + excess)
     sd = jnp.sqrt(variance)
     skew = (1.0 + 2.0 * excess) / sd
