@@ -47,7 +47,11 @@ def binomial_log_prob(value: jax.Array, n: jax.Array, p: jax.Array) -> jax.Array
     inside = inside & (x <= n)
     x = jnp.where(inside, x, 0.0)
     whole, part = exact_product(jnp.where(valid, n, 0.0).astype(jnp.int32), p)
-    return _answer(inside, valid, binomial_raw(x, n, p, 1.0 - p, (x - whole) - part))
+    return _answer(
+        inside,
+        valid,
+        binomial_raw(x, jnp.where(inside, n - x, 0.0), p, 1.0 - p, (x - whole) - part),
+    )
 
 
 def poisson_log_prob(value: jax.Array, rate: jax.Array) -> jax.Array:
@@ -66,7 +70,7 @@ def negative_binomial_log_prob(
     valid = (mean >= 0) & (r > 0)
     r = jnp.where(valid, r, 1.0)
     excess = r * ((mean - x) / (r + mean))  # r - (x + r) p
-    raw = binomial_raw(r, x + r, r / (r + mean), mean / (r + mean), excess)
+    raw = binomial_raw(r, x, r / (r + mean), mean / (r + mean), excess)
     return _answer(inside, valid, raw - jnp.log1p(x / r))
 
 
@@ -88,12 +92,14 @@ def hypergeometric_log_prob(
     x, inside, g, b, n = broadcast(x, inside, real(good), real(bad), real(n))
     valid = (g >= 0) & (b >= 0) & (n >= 0) & (n <= g + b)
     inside = inside & (x <= g) & (n - x <= b) & (x <= n)
+    x, n = jnp.where(inside, x, 0.0), jnp.where(inside, n, 0.0)
     urn = jnp.maximum(g + b, 1.0)
     p, q = n / urn, (urn - n) / urn
-    x = jnp.where(inside, x, 0.0)
     excess = (x * b - g * (n - x)) / urn  # x - g p, and minus the same for the others
-    log_prob = binomial_raw(x, g, p, q, excess) + binomial_raw(n - x, b, p, q, -excess)
-    return _answer(inside, valid, log_prob - binomial_raw(n, urn, p, q, jnp.zeros_like(x)))
+    log_prob = binomial_raw(x, g - x, p, q, excess)
+    log_prob = log_prob + binomial_raw(n - x, b - (n - x), p, q, -excess)
+    zero = jnp.zeros_like(x)
+    return _answer(inside, valid, log_prob - binomial_raw(n, g + b - n, p, q, zero))
 
 
 def beta_binomial_log_prob(
@@ -111,10 +117,12 @@ def beta_binomial_log_prob(
     middle, other = (x + a) / (n + c), (n - x + b) / (n + c)
     excess = (x * b - (n - x) * a) / (n + c)
     log_prob = (
-        binomial_raw(x, n, middle, other, excess)
-        + binomial_raw(a, c, middle, other, -excess)
-        - binomial_raw(x + a, n + c, middle, other, jnp.zeros_like(x))
-        + jnp.log(a * (b * ((n + c) / (c * (x + a) * (n - x + b)))))
+        binomial_raw(x, n - x, middle, other, excess)
+        + binomial_raw(a, b, middle, other, -excess)
+        - binomial_raw(x + a, n - x + b, middle, other, jnp.zeros_like(x))
+        + jnp.log(a / (x + a))
+        + jnp.log(b / (n - x + b))
+        + jnp.log((n + c) / c)
     )
     edge = jnp.where(x == n * p, 0.0, -jnp.inf)  # p = 0 or 1
     return _answer(inside, valid, jnp.where(inner, log_prob, edge))
@@ -209,5 +217,6 @@ def beta_log_prob(value: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
     a, b = jnp.where(valid, a, 1.0), jnp.where(valid, b, 1.0)
     x = jnp.where(inside, value, 0.5)
     y = 1.0 - x
-    raw = binomial_raw(a, a + b, x, y, a * y - b * x)
-    return _answer(inside, valid, raw + jnp.log(a * (b / (a + b))) - jnp.log(x) - jnp.log(y))
+    raw = binomial_raw(a, b, x, y, a * y - b * x)
+    log_prob = raw + jnp.log(a * (b / (a + b))) - jnp.log(x) - jnp.log(y)
+    return _answer(inside, valid, log_prob)

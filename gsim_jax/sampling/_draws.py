@@ -38,7 +38,9 @@ def split(key: jax.Array, n: int = 2) -> jax.Array:
         Array of n keys (typed), or uint32[n, 2].
     """
     data = _key_data(key)
-    first, second = threefry_2x32(data[0], data[1], _SPLIT, jnp.arange(n, dtype=jnp.uint32))
+    first, second = threefry_2x32(
+        data[0], data[1], jnp.uint32(_SPLIT), jnp.arange(n, dtype=jnp.uint32)
+    )
     keys = jnp.stack([first, second], axis=-1)
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(keys, impl=jax.random.key_impl(key))

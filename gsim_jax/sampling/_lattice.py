@@ -123,7 +123,7 @@ def _parity_sum(
     odd: int, lowest: int, w2: jax.Array, e: jax.Array, v: jax.Array | None
 ) -> jax.Array:
     """Sum of the odd (or even) orders, without the factors common to them."""
-    orders: list[jax.Array | np.float32] = []
+    orders: list[jax.Array | np.floating] = []
     for n in range(2 - odd, 9, 2):
         powers = []
         for a in range(1 - odd, n + 2, 2):
@@ -135,9 +135,9 @@ def _parity_sum(
 
 def _general_sum(w: jax.Array, inverse_sd: jax.Array, cumulants: Sequence[jax.Array]) -> jax.Array:
     """Orders 1 to 4 for a law given by its third to sixth cumulant."""
-    orders: list[jax.Array | np.float32] = [np.float32(0.0)]
+    orders: list[jax.Array | np.floating] = [np.float32(0.0)]
     for n in range(1, 5):
-        powers: list[jax.Array | np.float32] = [np.float32(0.0)] * (n + 2)
+        powers: list[jax.Array | np.floating] = [np.float32(0.0)] * (n + 2)
         for (order, a, *exponents), c in GENERAL.items():
             if order == n:
                 term = np.float32(c)

@@ -36,7 +36,8 @@ def deviance(x: jax.Array, mean: jax.Array, excess: jax.Array) -> jax.Array:
     u = jnp.where(close, v, 0.0)
     series = polynomial([np.float32(2.0 / (2 * j + 3)) for j in range(5)], u * u)
     near = excess * u + x * u * u * u * series
-    far = x * jnp.log(jnp.where(close, 1.0, x / mean)) - excess
+    # The mean may be tiny, x is not: this way round the gradient does not overflow.
+    far = -x * jnp.log(jnp.where(close, 1.0, mean / x)) - excess
     return jnp.where(close, near, far)
 
 
@@ -57,30 +58,28 @@ def poisson_raw(x: jax.Array, mean: jax.Array, excess: jax.Array) -> jax.Array:
 
 
 def binomial_raw(
-    x: jax.Array, n: jax.Array, p: jax.Array, q: jax.Array, excess: jax.Array
+    x: jax.Array, rest: jax.Array, p: jax.Array, q: jax.Array, excess: jax.Array
 ) -> jax.Array:
-    """log of Gamma(n+1) / (Gamma(x+1) Gamma(n-x+1)) p^x q^(n-x) for real 0 <= x <= n.
+    """log of Gamma(n+1) / (Gamma(x+1) Gamma(rest+1)) p^x q^rest for real x, rest >= 0.
 
     Args:
         x: argument.
-        n: trials.
+        rest: n - x, given apart so that a small one is not lost in n.
         p: probability.
         q: 1 - p.
         excess: x - n p, as exact as it can be had.
     """
-    rest = n - x
+    n = x + rest
     inner = (x > 0) & (rest > 0) & (p > 0) & (q > 0)
-    one = jnp.ones_like(x + n + p)
-    sx, sr, sn = jnp.where(inner, x, one), jnp.where(inner, rest, one), jnp.where(inner, n, 2.0)
+    sx, sr, sn = (jnp.where(inner, y, c) for y, c in ((x, 1.0), (rest, 1.0), (n, 2.0)))
     mean_x, mean_r = jnp.where(inner, n * p, 1.0), jnp.where(inner, n * q, 1.0)
     e = jnp.where(inner, excess, 0.0)
     body = stirling_remainder(sn) - stirling_remainder(sx) - stirling_remainder(sr)
     body = body - deviance(sx, mean_x, e) - deviance(sr, mean_r, -e)
-    body = body + 0.5 * jnp.log(sn / sx / sr) - _HALF_LOG_2PI
-    none, all_ = x == 0, rest == 0
-    at_none = _times_log(n, q, p)
-    at_all = _times_log(n, p, q)
-    return jnp.where(inner, body, jnp.where(none, at_none, jnp.where(all_, at_all, -jnp.inf)))
+    body = body + 0.5 * (jnp.log(sn / sx) - jnp.log(sr)) - _HALF_LOG_2PI
+    at_none, at_all = _times_log(n, q, p), _times_log(n, p, q)
+    edge = jnp.where(x == 0, at_none, jnp.where(rest == 0, at_all, -jnp.inf))
+    return jnp.where(inner, body, edge)
 
 
 def _times_log(n: jax.Array, p: jax.Array, q: jax.Array) -> jax.Array:

@@ -51,7 +51,7 @@ def settle(draw: jax.Array, tail: jax.Array) -> jax.Array:
     return draw / jnp.maximum(jnp.minimum(tail, 1.0 + jnp.abs(draw)), 1.0)
 
 
-def polynomial(coefficients: Sequence[float | jax.Array], x: jax.Array) -> jax.Array:
+def polynomial(coefficients: Sequence[jax.Array | np.floating], x: jax.Array) -> jax.Array:
     """Horner evaluation, constant term first."""
     out = coefficients[-1]
     for c in reversed(coefficients[:-1]):
