@@ -27,7 +27,7 @@ class _Package(types.ModuleType):
         full = f"{self.__name__}.{name}"
         if importlib.util.find_spec(full) is not None:
             return importlib.import_module(full)
-        self.__class__ = types.ModuleType
+        self.__class__ = types.ModuleType  # type: ignore[assignment]
         if self.__spec__ is not None and self.__spec__.loader is not None:
             self.__spec__.loader.exec_module(self)
         return getattr(self, name)

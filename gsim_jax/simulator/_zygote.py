@@ -128,10 +128,14 @@ class Zygote:
         return self._process.pid if self._process else 0
 
     @property
+    def owned(self) -> bool:
+        """Whether this very process started it, not one that forked this one since."""
+        return self._owner == os.getpid()
+
+    @property
     def usable(self) -> bool:
-        """Whether it still runs, and was started by this very process (not before a fork)."""
-        running = self._process is not None and self._process.poll() is None
-        return running and self._owner == os.getpid()
+        """Whether it is this process's own and still runs."""
+        return self.owned and self._process is not None and self._process.poll() is None
 
     def wait_until_warm(self) -> None:
         """Waits until everything is imported.
@@ -177,10 +181,13 @@ class Zygote:
 
     def close(self) -> None:
         """Ends the process and with it every child; returns when it is gone."""
+        if not self.owned:
+            self._control.close()  # after a fork of the caller: it stays its parent's
+            return
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits for it
         self._control.close()
-        if self._process is None or self._owner != os.getpid():
+        if self._process is None:
             return
         try:
             self._process.wait(timeout=2)

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import warnings
+import weakref
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ class Sandbox:
         self._slots = threading.BoundedSemaphore(parallel)
         self._lock = threading.Lock()
         self._zygote: Zygote | None = None
-        self._folder: str | None = None
+        self._end: weakref.finalize[Any, Any] | None = None
         self._closed = self._warned = False
         self._seen: OrderedDict[bytes, bytes] = OrderedDict()
 
@@ -142,12 +143,9 @@ class Sandbox:
             self._drop()
 
     def _drop(self) -> None:
-        if self._zygote is not None:
-            self._zygote.close()
-            self._zygote = None
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        if self._end is not None:
+            self._end()
+        self._zygote = self._end = None
 
     @property
     def pid(self) -> int:
@@ -163,12 +161,12 @@ class Sandbox:
                 raise SimulatorError(Problem("isolation", "this sandbox was closed; make another"))
             if self._zygote is None or not self._zygote.usable:
                 self._drop()
-                self._folder = tempfile.mkdtemp(prefix="gsim-sandbox-")
-                os.chmod(self._folder, 0o500)
-                self._zygote = self._start(self._folder)
+                self._zygote = self._start()
             return self._zygote
 
-    def _start(self, folder: str) -> Zygote:
+    def _start(self) -> Zygote:
+        folder = tempfile.mkdtemp(prefix="gsim-sandbox-")
+        os.chmod(folder, 0o500)
         paths, readable = module_paths(self._entry, self._path)
         settings = _jail.Settings(
             cpu=self._cpu,
@@ -181,9 +179,13 @@ class Sandbox:
         config: dict[str, Any] = {"entry": self._entry, "wall": self._wall, "output": self._output}
         config["settings"] = settings.to_json()
         try:
-            return Zygote(config, paths, folder)
+            zygote = Zygote(config, paths, folder)
         except OSError as error:
+            os.rmdir(folder)
             raise SimulatorError(Problem("isolation", f"no child could start: {error}")) from error
+        # Also at the end of a process that never closed the sandbox.
+        self._end = weakref.finalize(self, _end, zygote, folder)
+        return zygote
 
     def trace(
         self, source: str, signature: dict[str, Any], filename: str = "simulator.py"
@@ -299,6 +301,12 @@ class Sandbox:
         if outcome.end.get("signal") == 9 and ending == "ended":
             return "memory-limit", "was killed by the system, most likely for its use of memory"
         return "crash", f"ended without a document: {_why(outcome)}"
+
+
+def _end(zygote: Zygote, folder: str) -> None:
+    zygote.close()
+    if zygote.owned:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _why(outcome: _exchange.Outcome) -> str:

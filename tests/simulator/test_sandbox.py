@@ -294,6 +294,26 @@ time.sleep(60)
     assert gone_within(family, 3)
 
 
+def test_a_process_that_forgets_to_close_leaves_nothing(tmp_path) -> None:
+    program = f"""
+import os
+from gsim_jax.simulator.sandbox import Sandbox
+box = Sandbox(entry={ENTRY!r}, path=[{HERE!r}])
+print(box.trace("RESULT = 1", {{}}))
+if os.fork() == 0:  # a copy of the process that ends first takes nothing away
+    raise SystemExit
+os.wait()
+print(box.trace("RESULT = 2", {{}}))
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    run = subprocess.run(
+        command, env={**os.environ, "TMPDIR": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert run.stderr == ""
+    assert run.stdout.splitlines() == ["b'{\"result\":1}'", "b'{\"result\":2}'"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_sandbox_survives_the_thread_that_opened_it() -> None:
     boxes: list[Sandbox] = []
 
