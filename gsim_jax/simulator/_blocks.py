@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,6 +66,39 @@ class Block:
     inputs: list[Value]
     nodes: list[Node]
     outputs: list[Operand]
+
+
+def merge_equal(block: Block) -> None:
+    """Joins operations of equal arguments and parameters: jnp repeats itself a lot.
+
+    Draws are never joined; two draws of one law are two draws.
+    """
+    same: dict[Value, Value] = {}
+    seen: dict[Any, Node] = {}
+    kept: list[Node] = []
+
+    def current(operand: Operand) -> Operand:
+        return same.get(operand, operand) if isinstance(operand, Value) else operand
+
+    for node in block.nodes:
+        node.ins = [current(operand) for operand in node.ins]
+        if node.body is not None:
+            merge_equal(node.body)
+        elif node.op not in ("draw", "split_key"):
+            first = seen.setdefault(_identity(node), node)
+            if first is not node:
+                same.update(zip(node.outs, first.outs, strict=True))
+                continue
+        kept.append(node)
+    block.nodes = kept
+    block.outputs = [current(operand) for operand in block.outputs]
+
+
+def _identity(node: Node) -> tuple[Any, ...]:
+    ins = tuple(
+        (v.array.tobytes(), v.dtype, v.shape) if isinstance(v, Constant) else v for v in node.ins
+    )
+    return node.op, ins, json.dumps(node.parameters, sort_keys=True)
 
 
 def _number(value: Any) -> Any:

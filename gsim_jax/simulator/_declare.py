@@ -74,7 +74,7 @@ def _read_submodules(found: Declared, module: Mapping[str, Any], lines: Mapping[
         text = "expected SUBMODULES = (first, second, ...), the submodule functions in order"
         return found.refuse("no-submodules", f"{text}; got {_short(listed)}", line)
     for function in listed:
-        name = getattr(function, "__name__", None)
+        name = getattr(function, "__name__", "")
         if not inspect.isfunction(function) or not is_name(name):
             text = f"expected functions in SUBMODULES; got {_short(function)}"
             found.refuse("not-a-function", text, line)

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 
 from gsim_jax.sampling import LAWS
@@ -46,11 +47,11 @@ def result_shape(law: str, shape: tuple[int, ...], last: Sequence[int]) -> tuple
 
 def _draw_shape(*arguments: Any, law: str, shape: tuple[int, ...]) -> Any:
     dtype = jnp.dtype(LAWS[law].dtype)
-    return jax.core.ShapedArray(result_shape(law, shape, arguments[-1].shape), dtype)
+    return ShapedArray(result_shape(law, shape, arguments[-1].shape), dtype)
 
 
 def _split_shape(key: Any, *, n: int) -> Any:
-    return jax.core.ShapedArray((n, 2), jnp.dtype("uint32"))
+    return ShapedArray((n, 2), jnp.dtype("uint32"))
 
 
 draw_p.def_abstract_eval(_draw_shape)

@@ -16,10 +16,10 @@ from gsim_jax.simulator.vocabulary.fields import DTYPES
 _CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 _INLINED = {
     "jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call",
-    "custom_vjp_call_jaxpr", "checkpoint", "remat", "remat2",
+    "custom_vjp_call_jaxpr", "checkpoint", "remat", "remat2", "composite",
 }  # fmt: skip
 # Primitives that hand their arguments on.
-_IDENTITIES = {"copy", "copy_p", "optimization_barrier", "pvary"}
+_IDENTITIES = {"copy", "copy_p", "device_put", "name", "optimization_barrier", "pvary"}
 _HINTS = {
     "while": "a loop must have a length known when traced: use lax.scan, or lax.fori_loop with "
     "literal bounds, and mask the turns that should do nothing with jnp.where",
@@ -87,7 +87,7 @@ class Lowering:
 
         def read(atom: Any) -> Operand:
             if isinstance(atom, Literal):
-                return self._constant(atom.val, nodes, line, atom.aval.dtype)
+                return self._constant(atom.val, nodes, line, str(getattr(atom.aval, "dtype", "")))
             return scope[atom]
 
         for equation in jaxpr.eqns:

@@ -18,7 +18,7 @@ import jax
 
 from gsim_jax.simulator import _declare
 from gsim_jax.simulator._blame import refusal
-from gsim_jax.simulator._blocks import Block, Numbering, prune
+from gsim_jax.simulator._blocks import Block, Numbering, merge_equal, prune
 from gsim_jax.simulator._declare import Declared
 from gsim_jax.simulator._lower import Lowering
 from gsim_jax.simulator._returns import Returns
@@ -167,6 +167,7 @@ class _Tracer:
         except Exception as error:  # noqa: BLE001 - a user's function may raise anything
             known = {part for path in leaves for part in path}
             raise refusal(error, self.declared.filename, f"in {name}", known) from None
+        merge_equal(block)
         needed = prune(block)
         if block.inputs[0] in needed or any(node.op == "split_key" for node in block.nodes):
             text = "a key is used as a number; give keys to draws and to split only"

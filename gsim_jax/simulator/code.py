@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gsim_jax.sampling import LAWS
-from gsim_jax.simulator.cost import Budget, draw_cost, scan_cost
+from gsim_jax.simulator.cost import DRAW_BULK, SCAN_BULK, Budget, draw_cost, scan_cost
 from gsim_jax.simulator.document import check_field, exactly, refuse
 from gsim_jax.simulator.vocabulary import TABLE, Shaped, fields
 
@@ -96,11 +96,13 @@ class Reader:
     Attributes:
         budget: the limits.
         operations: operations read so far.
+        bulk: what they take to compile.
         draws: draws found so far.
     """
 
     budget: Budget
     operations: int = 0
+    bulk: int = 0
     draws: list[DrawSite] = field(default_factory=list)
 
     def code(
@@ -170,6 +172,10 @@ class Reader:
         ins = [self._operand(v, values, f"{where}.in") for v in entry["in"]]
         outs = self._shapes(entry["out"], f"{where}.out")
         step = read(entry, ins, outs, f"{where} ({name})", loops, depth)
+        self.bulk += {"scan": SCAN_BULK, "draw": DRAW_BULK}.get(name) or TABLE[name].bulk
+        if self.bulk > self.budget.bulk:
+            text = f"compiling takes too long ({self.bulk} units, the budget is {self.budget.bulk})"
+            refuse("too-large", where, f"{text}: use arrays and lax.scan, not Python loops")
         if step.cost * loops > self.budget.cost:
             refuse("too-costly", where, self._too_costly(step.cost * loops))
         return step

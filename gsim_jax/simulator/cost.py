@@ -40,19 +40,29 @@ class Budget:
 
     Attributes:
         cost: counted operations per lane and step, and of `initial` and `implied` each.
-        operations: operations written down, loop bodies counted once; they drive compile time.
+        operations: operations written down, loop bodies counted once.
+        bulk: what all functions take to compile, see `Operation.bulk`; about 2 ms each on one core.
+        fused: element-by-element operations that hang together without a draw, loop, sum or
+            look-up between. Compilers turn them into one straight run of code, which LLVM's
+            scheduler (in jaxlib 0.10) cannot digest beyond some hundred: it takes all memory.
         elements: elements of any one value.
-        draws: draw sites; each compiles to some hundred operations.
+        draws: draw sites.
         depth: loops inside one another.
         bytes: length of the document.
     """
 
     cost: int = 1_000_000
     operations: int = 5_000
+    bulk: int = 20_000
+    fused: int = 400
     elements: int = 100_000
-    draws: int = 256
+    draws: int = 100
     depth: int = 4
     bytes: int = 1 << 20
+
+
+#: What a draw site and a loop take to compile, in the units of `Operation.bulk`.
+DRAW_BULK, SCAN_BULK = 100, 15
 
 
 def draw_cost(law: str, elements: int) -> int:

@@ -10,6 +10,7 @@ from gsim_jax.simulator import document as documents
 from gsim_jax.simulator.code import DrawSite, Reader
 from gsim_jax.simulator.document import refuse
 from gsim_jax.simulator.evaluate import Function
+from gsim_jax.simulator.fusion import longest_run
 from gsim_jax.simulator.interface import Interface, Path
 from gsim_jax.simulator.template import is_name
 from gsim_jax.simulator.vocabulary import Shaped
@@ -52,7 +53,18 @@ class Linker:
             if spent > self.reader.budget.cost:
                 text = f"the cost per lane and step is over the budget of {self.reader.budget.cost}"
                 refuse("too-costly", f"functions.{name}", text)
+        self._check_runs(functions)
         return functions, tuple(self.reader.draws)
+
+    def _check_runs(self, functions: Mapping[str, Function]) -> None:
+        step = (*self.interface.submodules, "couple")
+        alone = ("initial", "observe", "implied")
+        others = [(name,) for name in alone if name in functions]
+        longest, where = max(longest_run(functions, order) for order in (step, *others))
+        if longest > self.reader.budget.fused:
+            text = f"{longest} operations on elements hang together, {self.reader.budget.fused} "
+            text += "are allowed: use arrays, lax.scan or lax.fori_loop instead of a Python loop"
+            refuse("too-large", f"functions.{where}", text)
 
     def _function(self, name: str, entry: Any, produced: Mapping[str, Shaped]) -> Function:
         where = f"functions.{name}"

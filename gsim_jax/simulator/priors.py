@@ -8,7 +8,7 @@ calibrates. Argument names are numpyro's.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -244,5 +244,13 @@ def Choice(*values, guess=None, shape=(), unit="", doc="") -> Prior:
     return _declare("Choice", {"values": list(values)}, guess, shape, unit, doc)
 
 
-PRIORS = {f.__name__: f for f in (Uniform, LogUniform, Normal, LogNormal, Beta, Gamma, Integer)}
-PRIORS["Choice"] = Choice
+PRIORS: dict[str, Callable[..., Prior]] = {
+    "Uniform": Uniform,
+    "LogUniform": LogUniform,
+    "Normal": Normal,
+    "LogNormal": LogNormal,
+    "Beta": Beta,
+    "Gamma": Gamma,
+    "Integer": Integer,
+    "Choice": Choice,
+}

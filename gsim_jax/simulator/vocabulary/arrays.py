@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -84,6 +85,14 @@ def _dynamic_update(x: Any, update: Any, *starts: Any) -> Any:
     return lax.dynamic_update_slice(x, update, starts)
 
 
+def _stack(*arrays: Any, axis: int) -> Any:
+    return lax.concatenate([lax.expand_dims(x, (axis,)) for x in arrays], axis)
+
+
+def _unstack(x: Any, *, axis: int) -> Any:
+    return [lax.index_in_dim(x, i, axis, keepdims=False) for i in range(x.shape[axis])]
+
+
 _MANY = 4096
 
 OPERATIONS = (
@@ -159,6 +168,29 @@ OPERATIONS = (
         lambda p: {"axes": ints(p["dimensions"])},
     ),
     Operation(
+        "stack",
+        _stack,
+        ("stack",),
+        {"axis": fields.axis},
+        lambda p: {"axis": int(p["axis"])},
+        arity=(1, _MANY),
+    ),
+    Operation(
+        "tile",
+        lambda x, *, repeats: jnp.tile(x, repeats),
+        ("tile",),
+        {"repeats": fields.integers(0)},
+        lambda p: {"repeats": ints(p["reps"])},
+    ),
+    Operation(
+        "unstack",
+        _unstack,
+        ("unstack",),
+        {"axis": fields.axis},
+        lambda p: {"axis": int(p["axis"])},
+        results=(1, _MANY),
+    ),
+    Operation(
         "transpose",
         lambda x, *, order: lax.transpose(x, order),
         ("transpose",),
@@ -171,12 +203,14 @@ OPERATIONS = (
         ("dynamic_slice",),
         {"sizes": fields.shape},
         lambda p: {"sizes": ints(p["slice_sizes"])},
+        bulk=5,
         arity=(1, 1 + fields.MOST_AXES),
     ),
     Operation(
         "dynamic_update",
         _dynamic_update,
         ("dynamic_update_slice",),
+        bulk=10,
         arity=(2, 2 + fields.MOST_AXES),
     ),
     Operation(
@@ -192,6 +226,7 @@ OPERATIONS = (
         _sort_cost,
         arity=(1, 16),
         results=(1, 16),
+        bulk=20,
     ),
     Operation(
         "top_k",
@@ -201,5 +236,6 @@ OPERATIONS = (
         lambda p: {"k": int(p["k"]), "axis": int(p["axis"])},
         _top_k_cost,
         results=(2, 2),
+        bulk=30,
     ),
 )

@@ -78,7 +78,7 @@ _CHEAP_BINARY = {
 }
 _DEAR_BINARY = {"atan2": (lax.atan2, 15), "pow": (lax.pow, 40)}
 # Other primitives of the same meaning.
-_ALIASES = {"ad_add_any": "add"}
+_ALIASES = {"add_any": "add"}
 
 
 def _ordered(x: Any) -> Any:
@@ -94,6 +94,10 @@ def _le_total(x: Any, y: Any) -> Any:
 
 def _lt_total(x: Any, y: Any) -> Any:
     return lax.lt(_ordered(x), _ordered(y))
+
+
+def _eq_total(x: Any, y: Any) -> Any:
+    return lax.eq(_ordered(x), _ordered(y))
 
 
 def _convert(x: Any, *, dtype: str) -> Any:
@@ -122,12 +126,27 @@ def _encode_power(parameters: Any) -> dict[str, Any]:
 
 
 def _unary(name: str, function: Any, weight: int) -> Operation:
-    return Operation(name, lambda x: function(x), (name,), cost=per_output(weight))
+    return Operation(
+        name,
+        lambda x: function(x),
+        (name,),
+        cost=per_output(weight),
+        bulk=weight,
+        elementwise=True,
+    )
 
 
 def _binary(name: str, function: Any, weight: int) -> Operation:
     names = (name, *(old for old, new in _ALIASES.items() if new == name))
-    return Operation(name, function, names, cost=per_output(weight), arity=(2, 2))
+    return Operation(
+        name,
+        function,
+        names,
+        cost=per_output(weight),
+        arity=(2, 2),
+        bulk=weight,
+        elementwise=True,
+    )
 
 
 OPERATIONS = (
@@ -135,15 +154,24 @@ OPERATIONS = (
     *(_unary(name, f, weight) for name, (f, weight) in _DEAR_UNARY.items()),
     *(_binary(name, f, 1) for name, f in _CHEAP_BINARY.items()),
     *(_binary(name, f, weight) for name, (f, weight) in _DEAR_BINARY.items()),
-    Operation("le_total", _le_total, ("le_to",), cost=per_output(6), arity=(2, 2)),
+    Operation("le_total", _le_total, ("le_to",), cost=per_output(6), arity=(2, 2), bulk=6),
     Operation("lt_total", _lt_total, ("lt_to",), cost=per_output(6), arity=(2, 2)),
-    Operation("copy", lambda x: jnp.asarray(x), ("copy", "copy_p")),
+    Operation("eq_total", _eq_total, ("eq_to",), cost=per_output(6), arity=(2, 2)),
+    Operation("copy", lambda x: jnp.asarray(x), ("copy",)),
+    Operation(
+        "reduce_precision",
+        lambda x, *, exponent, mantissa: lax.reduce_precision(x, exponent, mantissa),
+        ("reduce_precision",),
+        {"exponent": fields.integer(1, 8), "mantissa": fields.integer(0, 23)},
+        lambda p: {"exponent": int(p["exponent_bits"]), "mantissa": int(p["mantissa_bits"])},
+    ),
     Operation(
         "convert",
         _convert,
         ("convert_element_type",),
         {"dtype": fields.dtype},
         _encode_convert,
+        elementwise=True,
     ),
     Operation(
         "round",
@@ -151,6 +179,7 @@ OPERATIONS = (
         ("round",),
         {"method": fields.one_of("away", "even")},
         _encode_round,
+        elementwise=True,
     ),
     Operation(
         "integer_pow",
@@ -159,7 +188,8 @@ OPERATIONS = (
         {"power": fields.integer(-1000, 1000)},
         _encode_power,
         per_output(3),
+        elementwise=True,
     ),
-    Operation("clamp", lax.clamp, ("clamp",), cost=per_output(2), arity=(3, 3)),
-    Operation("select", lax.select_n, ("select_n",), arity=(2, 65)),
+    Operation("clamp", lax.clamp, ("clamp",), cost=per_output(2), arity=(3, 3), elementwise=True),
+    Operation("select", lax.select_n, ("select_n",), arity=(2, 65), elementwise=True),
 )

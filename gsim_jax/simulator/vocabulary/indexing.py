@@ -124,6 +124,7 @@ OPERATIONS = (
         _encode_gather,
         lambda p, ins, outs: 4 * total(outs),
         arity=(2, 2),
+        bulk=25,
     ),
     *(
         Operation(
@@ -134,6 +135,7 @@ OPERATIONS = (
             _encode_scatter,
             _scatter_cost,
             arity=(3, 3),
+            bulk=60,
         )
         for name, (primitive, function) in _SCATTERS.items()
     ),

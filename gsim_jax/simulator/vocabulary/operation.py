@@ -65,6 +65,8 @@ class Operation:
         cost: counted operations of one evaluation.
         arity: least and greatest number of arguments.
         results: least and greatest number of results.
+        bulk: what it takes to compile, 1 being an addition (about 2 ms on one CPU core).
+        elementwise: whether compilers fuse it with its neighbours into one straight run of code.
     """
 
     name: str
@@ -75,6 +77,8 @@ class Operation:
     cost: Cost = _ONE_PER_OUTPUT
     arity: tuple[int, int] = (1, 1)
     results: tuple[int, int] = (1, 1)
+    bulk: int = 1
+    elementwise: bool = False
 
     def infer(self, parameters: Mapping[str, Any], ins: Sequence[Shaped]) -> list[Shaped]:
         """Dtypes and shapes of the results by abstract evaluation; nothing is computed.

@@ -45,6 +45,7 @@ def _reduction(name: str, function: Callable[..., Any]) -> Operation:
         {"axes": fields.axes},
         lambda p: {"axes": ints(p["axes"])},
         per_input(),
+        bulk=25,
     )
 
 
@@ -56,6 +57,7 @@ def _running(name: str, function: Callable[..., Any]) -> Operation:
         {"axis": fields.axis, "reverse": fields.boolean},
         lambda p: {"axis": int(p["axis"]), "reverse": bool(p["reverse"])},
         _running_cost,
+        bulk=30,
     )
 
 
@@ -73,6 +75,7 @@ def _extreme(name: str, function: Callable[..., Any]) -> Operation:
         {"axis": fields.axis},
         _encode_extreme,
         per_input(2),
+        bulk=25,
     )
 
 
@@ -139,6 +142,8 @@ def _encode_convolve(p: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _convolve(x: Any, kernel: Any, **p: Any) -> Any:
+    if x.dtype != np.float32 or kernel.dtype != np.float32:
+        raise TypeError("convolutions take float32; use astype(jnp.float32)")
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -176,6 +181,7 @@ OPERATIONS = (
         _encode_dot,
         _dot_cost,
         arity=(2, 2),
+        bulk=40,
     ),
     Operation(
         "convolve",
@@ -195,5 +201,6 @@ OPERATIONS = (
         _encode_convolve,
         _convolve_cost,
         arity=(2, 2),
+        bulk=60,
     ),
 )
