@@ -45,6 +45,7 @@ class Scores:
         failed: float32[..., n, T], share of free runs that have failed so far.
         code: int32[..., n, T], their failure codes combined.
         shown: `{name: [..., n, T, *shape]}`, schema states of one replicate's free run.
+        outputs: float32[..., n, T, V], the scored values of that run; NaN where it failed.
     """
 
     energy: jax.Array
@@ -57,6 +58,7 @@ class Scores:
     failed: jax.Array
     code: jax.Array
     shown: dict[str, jax.Array]
+    outputs: jax.Array
 
 
 def energy_score(
@@ -65,7 +67,7 @@ def energy_score(
     """Energy score of one forecast.
 
     Args:
-        draws: float32[R, V]; NaN counts as `FAILED` scales away.
+        draws: float32[R, V]; NaN counts as `FAILED` scales away where the variable is seen.
         target: float32[V].
         seen: bool[V]; unseen variables do not enter.
         scale: float32[V], positive, fixed in advance (a scale that depends on the candidate would
@@ -84,6 +86,8 @@ def _differences(
     """Scaled errors [V, R] and differences between paired draws [V, K, R] of draws [V, R]."""
     inside = jnp.where(seen, 1.0 / scale, 0.0)[:, None]
     error = jnp.where(jnp.isfinite(draws), (draws - target[:, None]) * inside, FAILED)
+    # What nobody observed is no failure either: a ratio over zero is undefined in both worlds.
+    error = jnp.where(seen[:, None], error, 0.0)
     # Offsets spread over the ring of replicates; any set of distinct offsets is unbiased.
     count = draws.shape[1]
     offsets = sorted({max(1, (k * count) // (PAIRS + 1)) for k in range(1, PAIRS + 1)})
@@ -125,6 +129,7 @@ def score_forecast(forecast: Forecast, scale: jax.Array) -> Scores:
         failed=jnp.mean(forecast.code != 0),
         code=jax.lax.reduce(forecast.code, np.int32(0), jax.lax.bitwise_or, (0,)),
         shown=forecast.shown,
+        outputs=forecast.outputs,
     )
 
 

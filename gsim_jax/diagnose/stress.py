@@ -20,7 +20,7 @@ def check_rules_on_replicas(
 
     Args:
         schema: the task's schema.
-        states: `{name: [B, n, rows, *shape]}`, simulated.
+        states: `{name: [B, n, rows, *shape]}`, simulated; the first row is the data's.
         data: the trajectories whose inputs and attributes the runs had.
         most: replicas that are looked at.
 
@@ -32,13 +32,18 @@ def check_rules_on_replicas(
     inputs = {k: jnp.asarray(v) for k, v in data.inputs.items()}
     attributes = {k: jnp.asarray(v) for k, v in data.attributes.items()}
 
-    def one(states: Any, inputs: Any, attributes: Any) -> jax.Array:
-        return rule_violations(schema, states, inputs, attributes)
+    # The first row is the data's: where it is not observed, nothing can be said about it.
+    seen = {k: v.copy() for k, v in data.seen.items()}
+    for mask in seen.values():
+        mask[:, 1:] = True
+
+    def one(states: Any, inputs: Any, attributes: Any, seen: Any) -> jax.Array:
+        return rule_violations(schema, states, inputs, attributes, seen)
 
     by_trajectory = jax.vmap(one)
-    every = jax.jit(jax.vmap(by_trajectory, in_axes=(0, None, None)))
+    every = jax.jit(jax.vmap(by_trajectory, in_axes=(0, None, None, None)))
     part = {k: jnp.asarray(v[:most]) for k, v in states.items()}
-    broken = np.asarray(every(part, inputs, attributes)) & data.exists[None, :, None, :]
+    broken = np.asarray(every(part, inputs, attributes, seen)) & data.exists[None, :, None, :]
     checked = len(broken) * int(data.exists.sum())
     return [
         {"name": rule.name, "violated": int(broken[:, :, i].sum()), "checked": checked}
@@ -51,7 +56,7 @@ def bands(schema: Schema, outputs: np.ndarray, data: Trajectories, most: int = 3
 
     Args:
         schema: the task's schema.
-        outputs: float32[B, n, rows, V] of free runs.
+        outputs: float32[B, n, rows, V] of free runs, NaN where undefined.
         data: the trajectories.
         most: trajectories kept.
 
@@ -69,10 +74,22 @@ def bands(schema: Schema, outputs: np.ndarray, data: Trajectories, most: int = 3
                 float(x) if s else None
                 for x, s in zip(data.outputs[i, :length, v], seen, strict=True)
             ]
-            quantiles = {
-                name: np.quantile(runs, q, axis=0).round(6).tolist()
-                for name, q in _QUANTILES.items()
-            }
-            variables[output.label] = {"data": observed, **quantiles}
+            # Nothing is drawn before a sum is whole, or in a first row that nobody saw.
+            runs[:, : output.window - 1] = np.nan
+            runs[:, 0] = np.where(seen[0], runs[:, 0], np.nan)
+            variables[output.label] = {"data": observed, **_quantiles(runs)}
         trajectories.append({"id": data.ids[i], "t": list(range(length)), "variables": variables})
     return {"horizon": "free", "trajectories": trajectories}
+
+
+def _quantiles(runs: np.ndarray) -> dict[str, list[float | None]]:
+    """Quantiles over the first axis of [B, rows], None where no run is defined."""
+    defined = np.isfinite(runs).any(axis=0)
+    found = {}
+    for name, q in _QUANTILES.items():
+        values = np.nanquantile(runs[:, defined], q, axis=0).round(6)
+        line: list[float | None] = [None] * len(defined)
+        for row, value in zip(np.flatnonzero(defined), values.tolist(), strict=True):
+            line[row] = value
+        found[name] = line
+    return found

@@ -9,7 +9,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +18,7 @@ from gsim_jax.calibrate.objective import Objective
 from gsim_jax.calibrate.score import Scores, contributions
 from gsim_jax.diagnose import Cells, Evidence
 from gsim_jax.simulator.panel import Panel
-from gsim_jax.task import Schema, Trajectories, output_vector
+from gsim_jax.task import Trajectories
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,10 @@ class Replicas:
     """Data sets drawn from a candidate: same first rows, inputs, lengths and masks as the data.
 
     Attributes:
-        states: `{name: [B, n, rows, *shape]}`, fully known.
-        outputs: float32[B, n, rows, V], as scored (sums over windows where the data has them).
+        states: `{name: [B, n, rows, *shape]}`, known from the second row on; the first one is the
+            data's, 0 where unseen.
+        outputs: float32[B, n, rows, V], as scored (sums over windows where the data has them); NaN
+            where a run failed or a derived value is undefined.
     """
 
     states: dict[str, np.ndarray]
@@ -47,44 +48,25 @@ def draw_replicas(
     """Draws `count` data sets by free runs of the candidate from each trajectory's first row."""
     members = objective.settings.members
     point = np.tile(u, (members, 1))
-    chunks: list[list[dict[str, np.ndarray]]] = []
-    panels = objective.panels(data)
-    for index, panel in enumerate(panels):
+    chunks = []
+    for index, panel in enumerate(objective.panels(data)):
         shared, runs = objective.shared(panel), []
         for call in range(-(-count // members)):
             key = named_key(seed, "replicas", call)
             scores = objective.scores(point, shared, key, index * objective.settings.chunk)
-            runs.append({k: np.asarray(v) for k, v in scores.shown.items()})
-        chunks.append(runs)
-    n, rows = len(data), data.rows
-    states = {}
-    for name, first in data.states.items():
-        later = np.concatenate(
-            [np.concatenate([run[name] for run in runs]) for runs in chunks], axis=1
-        )[:count, :n, : rows - 1]
+            runs.append(jax.tree.map(np.asarray, (scores.shown, scores.outputs)))
+        chunks.append(jax.tree.map(lambda *x: np.concatenate(x), *runs))
+    states, outputs = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *chunks)
+
+    def after(first: np.ndarray, later: np.ndarray) -> np.ndarray:
+        later = later[:count, : len(data), : data.rows - 1]
         start = np.broadcast_to(first[None, :, :1], (count, *first[:, :1].shape))
-        states[name] = np.concatenate([start, later], axis=2)
-    return Replicas(states, _outputs(objective.schema, states, data))
+        return np.concatenate([start, later], axis=2)
 
-
-def _outputs(schema: Schema, states: dict[str, np.ndarray], data: Trajectories) -> np.ndarray:
-    inputs = {k: jnp.asarray(v) for k, v in data.inputs.items()}
-    constants = {k: jnp.asarray(c.value) for k, c in schema.constants.items()}
-
-    def row(state: Any, given: Any, attributes: Any) -> jax.Array:
-        return output_vector(schema, state, {**given, **attributes, **constants})
-
-    by_row = jax.vmap(row, in_axes=(0, 0, None))
-    by_trajectory = jax.vmap(by_row, in_axes=(0, 0, 0))
-    attributes = {k: jnp.asarray(v) for k, v in data.attributes.items()}
-    values = np.asarray(
-        jax.jit(jax.vmap(by_trajectory, in_axes=(0, None, None)))(states, inputs, attributes)
+    return Replicas(
+        {name: after(first, states[name]) for name, first in data.states.items()},
+        after(data.outputs, outputs),
     )
-    out = values.copy()
-    for v, output in enumerate(schema.outputs):
-        for back in range(1, output.window):
-            out[:, :, back:, v] += values[:, :, : values.shape[2] - back, v]
-    return out
 
 
 def _replica_panels(
@@ -108,7 +90,17 @@ def _replica_panels(
                 k: fill(v, shared.states[k], shared.seen[k]) for k, v in replicas.states.items()
             }
             outputs = fill(replicas.outputs, shared.outputs, shared.outputs_seen)
-            yield start, index, shared.replace(states=states, outputs=outputs)  # type: ignore[attr-defined]
+            # What a replica does not define cannot be observed in it.
+            defined = jnp.isfinite(outputs)
+            yield (
+                start,
+                index,
+                shared.replace(  # type: ignore[attr-defined]
+                    states=states,
+                    outputs=jnp.where(defined, outputs, 0.0),
+                    outputs_seen=shared.outputs_seen & defined,
+                ),
+            )
 
 
 def score_data(objective: Objective, u: np.ndarray, data: Trajectories, seed: int) -> Scores:

@@ -41,11 +41,11 @@ def resample(
         int32[R]; all particles once where nothing was seen.
     """
     count = predicted.shape[0]
-    error = jnp.where(seen, predicted - observed, 0.0)
+    error = jnp.where(seen[None], predicted - observed[None], 0.0)
     alive = (sound & jnp.isfinite(error).all(-1))[:, None]
     error = jnp.where(alive, error, 0.0)
     mean_square = jnp.sum(error**2, axis=0) / jnp.maximum(jnp.sum(alive), 1)
-    width = WIDTH * jnp.sqrt(mean_square)
+    width = WIDTH * jnp.sqrt(mean_square)[None]
     scaled = jnp.where(width > 0, error / jnp.where(width > 0, width, 1.0), 0.0)
     penalty = jnp.where(alive[:, 0], 0.0, 1e3)
     weight = jax.nn.softmax(-0.5 * jnp.sum(scaled**2, axis=-1) - penalty)

@@ -113,6 +113,7 @@ class Forecast(NamedTuple):
         valid: bool[H], whether the horizon reaches this row.
         code: int32[R], failure codes of the free run so far (the filter where there is none).
         shown: `{name: [*shape]}` schema states of one replicate's free run.
+        outputs: float32[V], the scored values of that run; NaN where it failed.
     """
 
     draws: jax.Array
@@ -121,6 +122,7 @@ class Forecast(NamedTuple):
     valid: jax.Array
     code: jax.Array
     shown: State
+    outputs: jax.Array
 
 
 def draws_only(forecast: Forecast) -> jax.Array:
@@ -228,8 +230,7 @@ class _Walk:
         tracks = len(self.plan.tracks[0])
         states = jax.tree.map(lambda x: jnp.broadcast_to(x, (tracks, *x.shape)), start)
         lanes = (tracks, len(self.lanes))
-        past = jnp.zeros((len(self.windows), self.longest, *lanes), jnp.float32)
-        carry = (states, past, jnp.zeros(lanes, jnp.int32))
+        carry = (states, self._past(start, tracks), jnp.zeros(lanes, jnp.int32))
         sites, made = self._words(start, steps)
 
         def body(carry: Any, row: tuple[jax.Array, Any]) -> tuple[Any, Any]:
@@ -245,6 +246,19 @@ class _Walk:
     @property
     def longest(self) -> int:
         return int(self.windows.max(initial=1)) - 1
+
+    def _past(self, start: State, tracks: int) -> jax.Array:
+        """Values of the rows before, for outputs that are sums; float32[V, longest, M, R]."""
+        past = jnp.zeros((len(self.windows), self.longest, tracks, len(self.lanes)), jnp.float32)
+        if not self.longest:
+            return past
+        given = row_inputs(self.trajectory, jnp.int32(0))
+
+        def lane(state: State) -> jax.Array:
+            return output_vector(self.schema, {k: state[k] for k in self.schema.states}, given)
+
+        # The first sum of a table reaches back to its first row.
+        return past.at[:, 0].set(jax.vmap(lane, out_axes=-1)(start)[:, None])
 
     def _words(self, start: State, steps: jax.Array) -> tuple[tuple[Site, ...], Any]:
         # Words do not depend on parameters: made here, they are shared by all members.
@@ -310,6 +324,7 @@ class _Walk:
             # What a lane does behind the trajectory's last row, or on padding, is no failure.
             jnp.where(target < trajectory.length, code[last], 0),
             jax.tree.map(lambda x: x[last, self.show], shown),
+            sums[:, last, self.show],
         )
         merged = self._restart((states, past, code), sums[:, 0], target)
         return merged, reduce(forecast)
