@@ -88,7 +88,7 @@ def _quantiles(runs: np.ndarray) -> dict[str, list[float | None]]:
     found = {}
     for name, q in _QUANTILES.items():
         values = np.nanquantile(runs[:, defined], q, axis=0).round(6)
-        line: list[float | None] = [None] * len(defined)
+        line: list[float | None] = [None] * runs.shape[1]
         for row, value in zip(np.flatnonzero(defined), values.tolist(), strict=True):
             line[row] = value
         found[name] = line
