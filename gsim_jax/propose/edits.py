@@ -42,6 +42,7 @@ def edits(structure: Structure, context: Context) -> list[Edit]:
         _laws,
         _draws,
         _factors,
+        _all_trends,
         _branches,
         _flows,
         _capacities,
@@ -62,7 +63,7 @@ def _stages(structure: Structure, _: Context) -> Iterator[Edit]:
         if pool.start == "rest" or len(leaving) != 1:
             continue
         touches = _ends(leaving[0])
-        if pool.stages < MOST_STAGES and leaving[0].law in ("share", "hazard"):
+        if pool.stages < MOST_STAGES and leaving[0].law == "share":
             more = structure.with_pool(name, replace(pool, stages=pool.stages + 1))
             weight = (0.9 if pool.start == "data" else 0.5) - 0.3 * (pool.stages - 1)
             words = f"stays in {name} are more regular: {pool.stages + 1} stages"
@@ -143,7 +144,7 @@ def _drivers(structure: Structure, _: Context) -> Iterator[Edit]:
         first = flow.drivers[0]
         able = [n for n in _able_to_drive(structure) if n != flow.source]
         for name in able:
-            touches = _ends(flow) | {name}
+            touches = _ends(flow)
             if name not in flow.drivers:
                 swapped = structure.with_flow(index, replace(flow, drivers=(name,)))
                 words = f"{flow.name} is driven by {name}"
@@ -167,7 +168,7 @@ def _laws(structure: Structure, context: Context) -> Iterator[Edit]:
     for index, flow in enumerate(structure.flows):
         def swap(law: str, weight: float, words: str, drivers=(), by="", draw="", flow=flow, index=index):
             new = replace(flow, law=law, drivers=drivers, by=by, draw=draw or flow.draw)
-            if law in ("share", "service"):
+            if law == "service":
                 new = replace(new, factors=())
             touches = _ends(flow) | set(drivers) | ({by} if by else set())
             return Edit("law", f"law:{flow.name}:{law}{by}{drivers[:1]}", structure.with_flow(index, new), frozenset(touches), weight, f"{flow.name}: {words}")
@@ -236,17 +237,28 @@ def _factors(structure: Structure, context: Context) -> Iterator[Edit]:
             offers.append((Factor("crowd", name), 0.3, f"{name} holds it back", frozenset({name})))
         for factor, weight, words, related in offers:
             if factor not in flow.factors:
-                law = "hazard" if flow.law == "share" else flow.law
-                new = replace(flow, law=law, factors=(*flow.factors, factor))
+                new = replace(flow, factors=(*flow.factors, factor))
                 key = f"factor:{flow.name}:{factor.kind}{factor.by}{factor.period}"
                 touches = _ends(flow) | related
                 yield Edit("factor", key, structure.with_flow(index, new), touches, weight, f"{flow.name}: {words}")
         for factor in flow.factors:
             left = tuple(f for f in flow.factors if f != factor)
-            law = "share" if flow.law == "hazard" and not left else flow.law
-            new = structure.with_flow(index, replace(flow, law=law, factors=left))
+            new = structure.with_flow(index, replace(flow, factors=left))
             key = f"unfactor:{flow.name}:{factor.kind}{factor.by}{factor.period}"
             yield Edit("unfactor", key, new, _ends(flow) | {factor.by}, 0.1, f"{flow.name} without {factor.kind}")
+
+
+def _all_trends(structure: Structure, _: Context) -> Iterator[Edit]:
+    """Stays that become shorter or longer as time goes on, in every observed pool at once."""
+    trend, new, touches = Factor("trend"), structure, set()
+    for index, flow in enumerate(structure.flows):
+        seen = flow.source is not None and structure.pools[flow.source].start == "data"
+        if seen and flow.law == "share" and trend not in flow.factors:
+            changed = replace(flow, factors=(*flow.factors, trend))
+            new, touches = new.with_flow(index, changed), touches | _ends(flow)
+    if len(touches) > 2:
+        words = "how long they stay changes with time"
+        yield Edit("factor", "factor:all:trend", new, frozenset(touches | {"t"}), 0.5, words)
 
 
 def _branches(structure: Structure, _: Context) -> Iterator[Edit]:

@@ -26,6 +26,8 @@ _PAIR = 0.1
 _PAIR_TURN = 0.4
 #: What the findings add to the edit of a parent that they point at most.
 _EVIDENCE = 0.6
+#: Over-dispersion makes any misfit bearable, so the first edits are mechanisms.
+_SCATTER_LATER, _MECHANISMS_UNTIL = 0.8, 1
 #: So many of the best single edits of the best parent are tried in pairs.
 _PAIRED = 8
 #: Ideas of the first round keep their order among the edits of later rounds.
@@ -76,14 +78,16 @@ class LibraryProposer:
         known = [parent for parent in brief.parents if parent.structure is not None]
         for rank, parent in enumerate(known):
             structure = Structure.from_json(parent.structure or {})
-            single = _weighed(parent, edits(structure, context), _PER_RANK * rank)
+            single = _weighed(parent, edits(structure, context), brief, _PER_RANK * rank)
             found += [_option((edit,), weight, parent) for weight, edit in single]
             if rank == 0:
                 found += _pairs(single, parent, context, brief)
         return found
 
 
-def _weighed(parent: Parent, found: list[Edit], less: float) -> list[tuple[float, Edit]]:
+def _weighed(
+    parent: Parent, found: list[Edit], brief: Brief, less: float
+) -> list[tuple[float, Edit]]:
     """Edits of one parent with their plausibility.
 
     A bad parent has more and larger findings than a good one, which is no reason to edit it rather
@@ -91,8 +95,15 @@ def _weighed(parent: Parent, found: list[Edit], less: float) -> list[tuple[float
     """
     said = [evidence(edit, parent) for edit in found]
     most = max([*said, 1e-9])
+    early = _SCATTER_LATER * (brief.round <= _MECHANISMS_UNTIL)
     return [
-        (edit.weight + _EVIDENCE * max(amount, 0.0) / most - less, edit)
+        (
+            edit.weight
+            + _EVIDENCE * max(amount, 0.0) / most
+            - less
+            - early * (edit.kind == "scatter"),
+            edit,
+        )
         for edit, amount in zip(found, said, strict=True)
     ]
 

@@ -102,6 +102,9 @@ def submodule(structure: Structure, index: int, fill: dict[str, object], whole: 
     body += [*factors, *rate.code]
     if factors and rate.gives in ("rate", "mean"):
         body += [f"{rate.gives} = {rate.gives} * factor"]
+    if factors and rate.gives == "chance":
+        # The same as multiplying the rate -log(1 - chance), and safe at chance 1.
+        body += ["chance = 1 - (1 - chance) ** factor"]
     if rate.gives == "rate":
         body += ["chance = 1 - jnp.exp(-rate)"]
     body += _moves(structure, flow, rate.gives, names, parameters)

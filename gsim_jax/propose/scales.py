@@ -61,6 +61,7 @@ class Scales:
             "low_contact": number(0.02 / whole),
             "mid_contact": number(1 / whole),
             "high_contact": number(50 / whole),
+            "middle": number(self.steps / 2),
             "fade": number(6 / self.steps),
             "minus_fade": number(-6 / self.steps),
         }

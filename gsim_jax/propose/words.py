@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from gsim_jax.propose.structure import Flow, Structure
+from gsim_jax.propose.structure import Factor, Flow, Structure
 
 _LAWS = {
     "share": "",
-    "hazard": "",
     "contact": "contact with {drivers}",
     "crowd": "density-dependent contact with {drivers}",
     "saturating": "saturating contact with {drivers}",
@@ -66,12 +65,17 @@ def _pool(structure: Structure, name: str) -> str:
 
 def _part_words(flow: Flow) -> str:
     words = _LAWS.get(flow.law, flow.law).format(drivers=_list(flow.drivers), by=flow.by)
-    more = [f"{factor.kind} {factor.by or factor.period or ''}".strip() for factor in flow.factors]
+    more = [_factor(flow, factor) for factor in flow.factors]
     if flow.branch is not None:
         more.append(f"some of those leaving {flow.source} go to {flow.branch or 'the outside'}")
     if flow.capacity:
         more.append(f"{flow.target} limited by {flow.capacity}")
     return ", ".join(filter(None, [words, *more]))
+
+
+def _factor(flow: Flow, factor: Factor) -> str:
+    what = f"{factor.kind} {factor.by or factor.period or ''}".strip()
+    return f"{what} in {flow.name}"
 
 
 def _list(items) -> str:
