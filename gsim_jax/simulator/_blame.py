@@ -80,6 +80,9 @@ def describe(error: BaseException, where: str, names: Iterable[str] = ()) -> tup
     for kind, code, text in _CONCRETE:
         if isinstance(error, kind):
             return code, prefix + text
+    if isinstance(error, TypeError) and "concrete value" in str(error):
+        _, code, text = _CONCRETE[-1]
+        return code, prefix + text
     for kind, code in _OWN.items():
         if isinstance(error, kind):
             return code, prefix + str(error)

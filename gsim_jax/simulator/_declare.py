@@ -92,8 +92,9 @@ def _read_parameters(found: Declared, groups: Any, line: int | None) -> None:
     if not isinstance(groups, dict):
         return found.refuse("bad-params", f"expected {form}; got {_short(groups)}", line)
     allowed = (*found.submodules, *OTHER_GROUPS)
+    known = not found.problems  # with SUBMODULES wrong, nothing can be said about groups
     for group, members in groups.items():
-        if group not in allowed:
+        if known and group not in allowed:
             text = (
                 f"PARAMS: the group {group!r} belongs to no submodule; {near(str(group), allowed)}"
             )

@@ -16,14 +16,14 @@ from typing import Any
 
 import jax
 
-from gsim_jax.simulator import _declare
+from gsim_jax.simulator import _declare, template
 from gsim_jax.simulator._blame import refusal
 from gsim_jax.simulator._blocks import Block, Numbering, merge_equal, prune
 from gsim_jax.simulator._declare import Declared
 from gsim_jax.simulator._lower import Lowering
 from gsim_jax.simulator._returns import Returns
 from gsim_jax.simulator.interface import Interface, Leaves, Path
-from gsim_jax.simulator.template import ARGUMENTS, namespace
+from gsim_jax.simulator.template import ARGUMENTS
 from gsim_jax.simulator.vocabulary import Shaped
 from gsim_jax.task.problems import Problem, SimulatorError
 
@@ -86,7 +86,7 @@ def _parse(source: str, filename: str) -> ast.Module:
 
 
 def _execute(tree: ast.Module, filename: str) -> dict[str, Any]:
-    names = namespace()
+    names = template.namespace()
     known = [*names, *names["__builtins__"]]
     try:
         exec(compile(tree, filename, "exec"), names)
@@ -165,7 +165,7 @@ class _Tracer:
         try:
             block = Lowering(self.declared.filename).function(jax.make_jaxpr(flat)(key, *avals))
         except Exception as error:  # noqa: BLE001 - a user's function may raise anything
-            known = {part for path in leaves for part in path}
+            known = {part for path in leaves for part in path} | template.names()
             raise refusal(error, self.declared.filename, f"in {name}", known) from None
         merge_equal(block)
         needed = prune(block)

@@ -107,6 +107,7 @@ _RULES: dict[str, Callable[..., Form]] = {
     "reverse": _reverse,
     "transpose": _transpose,
     "concatenate": lambda p, *parts: np.concatenate(parts, p["axis"]),
+    "stack": lambda p, *parts: np.stack(parts, p["axis"]),
 }
 _NUMBERS = ("int32", "float32")
 
