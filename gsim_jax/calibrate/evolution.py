@@ -23,12 +23,14 @@ from scipy.stats import norm
 
 from gsim_jax.calibrate import quadratic
 from gsim_jax.calibrate.objective import Objective
-from gsim_jax.calibrate.score import Scores, contributions, horizon_sums, overall, standard_error
+from gsim_jax.calibrate.score import Scores, contributions, horizon_sums, overall
 from gsim_jax.simulator.parameters import sobol
 from gsim_jax.task import Trajectories
 
 #: x is kept inside +-X_EDGE: Phi(4) leaves 3e-5 of the prior on either side.
 X_EDGE = 4.0
+#: Initial standard deviation of a search, where the prior's is 1.
+SPREAD = 0.5
 
 _sums = jax.jit(horizon_sums)
 
@@ -85,16 +87,20 @@ class Evolution:
 
     Attributes:
         design: points of the first scan over the prior, as multiples of the population.
-        generations: generations at dimension 0; 4 more per dimension, at most `most`.
-        most: upper limit of generations.
+        restarts: searches from different good points of the scan; the best of them goes on.
+        explore: generations of each such search at dimension 0; 3 more per dimension.
+        refine: generations of the one that goes on, at dimension 0; 2 more per dimension.
+        most: upper limit of generations of either kind.
         polish: rounds of the quadratic fit.
         passes: passes over the data per point of the quadratic fit.
     """
 
     name: str = "es"
-    design: int = 4
-    generations: int = 16
-    most: int = 60
+    design: int = 6
+    restarts: int = 2
+    explore: int = 10
+    refine: int = 8
+    most: int = 40
     polish: int = 3
     passes: int = 4
 
@@ -124,10 +130,16 @@ class Evolution:
         if not space.dimension:
             return run.finish(np.zeros(0), np.zeros((0, 0)))
         starts = [space.guess()] + ([np.asarray(start)] if start is not None else [])
-        generations = min(self.generations + 4 * space.dimension, self.most)
-        run.total = self.design + generations + 2 * self.polish
-        centre, spread = run.scan(np.stack([_to_x(u) for u in starts]), self.design)
-        centre, spread = run.evolve(centre, spread, generations)
+        explore = min(self.explore + 3 * space.dimension, self.most)
+        refine = min(self.refine + 2 * space.dimension, self.most)
+        run.total = self.design + self.restarts * explore + refine + self.polish + 1
+        centres = run.scan(np.stack([_to_x(u) for u in starts]), self.design, self.restarts)
+        searches = [run.search(i, centre) for i, centre in enumerate(centres)]
+        for search in searches:
+            run.evolve(search, explore, run.quick)
+        best = run.best_of(searches)
+        run.evolve(best, refine, run.thorough)
+        centre, spread = best.distribution()
         centre = run.settle(centre, space.discrete)
         return run.polish(centre, spread, space.discrete, self.polish, self.passes)
 
@@ -145,6 +157,36 @@ def _strategy(members: int, dimension: int) -> tuple[CMA_ES, Any]:
     # One instance per size: evosax compiles ask and tell per instance.
     strategy = CMA_ES(population_size=members, solution=jnp.zeros(dimension))
     return strategy, strategy.default_params
+
+
+class _Search:
+    """One CMA-ES; what changes is its state."""
+
+    def __init__(self, centre: np.ndarray, members: int, key: np.ndarray) -> None:
+        self.strategy, params = _strategy(members, len(centre))
+        self.params = params.replace(std_init=jnp.float32(SPREAD), std_min=1e-4, std_max=1.5)
+        self.key = jax.random.wrap_key_data(jnp.asarray(key))
+        self.state = self.strategy.init(self.key, jnp.asarray(centre, jnp.float32), self.params)
+        self.generation = 0
+
+    def step(self, fitness_of: Callable[[np.ndarray], np.ndarray]) -> float:
+        """One generation; its best fitness."""
+        ask, tell = jax.random.split(jax.random.fold_in(self.key, self.generation))
+        population, state = self.strategy.ask(ask, self.state, self.params)
+        x = np.asarray(population, float)
+        fitness = fitness_of(x)
+        # A soft wall: beyond the edge Phi is flat and the strategy would drift.
+        wall = fitness + np.sum(np.maximum(np.abs(x) - X_EDGE, 0) ** 2, axis=1)
+        wall = jnp.asarray(wall, jnp.float32)
+        self.state, _ = self.strategy.tell(tell, population, wall, state, self.params)
+        self.generation += 1
+        return float(fitness.min())
+
+    def distribution(self) -> tuple[np.ndarray, np.ndarray]:
+        """Centre and standard deviation per coordinate, float64[d] each."""
+        deviation = self.state.std * jnp.sqrt(jnp.diag(self.state.C))
+        centre = np.clip(np.asarray(self.state.mean, float), -X_EDGE, X_EDGE)
+        return centre, np.asarray(deviation, float)
 
 
 class _Run:
@@ -208,11 +250,10 @@ class _Run:
             rows.append(contributions(energy, valid, self.weights, self.units))
         return np.concatenate(rows)
 
-    def scan(self, starts: np.ndarray, batches: int) -> tuple[np.ndarray, float]:
-        """Best of the starts and a Sobol design over the prior; (x, initial spread)."""
+    def scan(self, starts: np.ndarray, batches: int, count: int) -> list[np.ndarray]:
+        """The best of the starts and a Sobol design over the prior that are apart from another."""
         dimension = starts.shape[1]
-        seed = int(self._key(0, "design")[0])
-        points = sobol(dimension, batches * self.members, seed)
+        points = sobol(dimension, batches * self.members, int(self._key(0, "design")[0]))
         points = np.concatenate([starts, _to_x(points)])[: batches * self.members]
         words, scores = self._fresh(), []
         for b in range(batches):
@@ -220,39 +261,52 @@ class _Run:
             scores.append(self.mean_scores(batch, words, [0]))
             self._tick()
         order = np.argsort(np.concatenate(scores), kind="stable")
-        return points[order[0]], 0.5
+        chosen = [points[order[0]]]
+        for index in order[1:]:
+            apart = min(np.linalg.norm(points[index] - other) for other in chosen)
+            if len(chosen) < count and apart > 2 * SPREAD:
+                chosen.append(points[index])
+        return chosen
+
+    def search(self, number: int, centre: np.ndarray) -> _Search:
+        """A CMA-ES that starts at `centre`."""
+        return _Search(centre, self.members, self._key(number, "search"))
 
     def evolve(
-        self, centre: np.ndarray, spread: float, generations: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """CMA-ES from a centre; (centre, standard deviation per coordinate)."""
-        strategy, params = _strategy(self.members, len(centre))
-        params = params.replace(std_init=jnp.float32(spread), std_min=1e-4, std_max=1.5)
-        key = jax.random.wrap_key_data(jnp.asarray(self._key(0, "search")))
-        state = strategy.init(key, jnp.asarray(centre, jnp.float32), params)
+        self,
+        search: _Search,
+        generations: int,
+        fitness: Callable[[int, int], Callable[[np.ndarray], np.ndarray]],
+    ) -> None:
+        """Runs a search on; `fitness(g, generations)` is the fitness of its generation g."""
         for g in range(generations):
-            ask, tell = jax.random.split(jax.random.fold_in(key, g))
-            population, state = strategy.ask(ask, state, params)
-            x = np.asarray(population, float)
-            fitness = self._fitness(x, g, generations)
-            self.history.append(float(fitness.min()))
-            # A soft wall: beyond the edge Phi is flat and the strategy would drift.
-            fitness = fitness + np.sum(np.maximum(np.abs(x) - X_EDGE, 0) ** 2, axis=1)
-            state, _ = strategy.tell(
-                tell, population, jnp.asarray(fitness, jnp.float32), state, params
-            )
+            self.history.append(search.step(fitness(g, generations)))
             self._tick()
-        deviation = np.asarray(state.std * jnp.sqrt(jnp.diag(state.C)), float)
-        return np.clip(np.asarray(state.mean, float), -X_EDGE, X_EDGE), deviation
 
-    def _fitness(self, x: np.ndarray, g: int, generations: int) -> np.ndarray:
-        chunks = len(self.panels)
-        if 2 * g < generations:
-            return self.mean_scores(x, self._fresh(), [g % chunks])
-        repeats = 1 if 4 * g < 3 * generations else 2
-        return np.mean(
-            [self.mean_scores(x, self._fresh(), list(range(chunks))) for _ in range(repeats)], 0
-        )
+    def quick(self, g: int, generations: int) -> Callable[[np.ndarray], np.ndarray]:
+        """One chunk of the data per generation, in turn, with fresh words."""
+        del generations
+        return lambda x: self.mean_scores(x, self._fresh(), [g % len(self.panels)])
+
+    def thorough(self, g: int, generations: int) -> Callable[[np.ndarray], np.ndarray]:
+        """All data per generation, twice towards the end."""
+        everything = list(range(len(self.panels)))
+        passes = 1 if 2 * g < generations else 2
+
+        def fitness(x: np.ndarray) -> np.ndarray:
+            runs = [self.mean_scores(x, self._fresh(), everything) for _ in range(passes)]
+            return np.mean(runs, axis=0)
+
+        return fitness
+
+    def best_of(self, searches: list[_Search]) -> _Search:
+        """The search whose centre scores best on all data with words that none has met."""
+        if len(searches) == 1:
+            return searches[0]
+        centres = np.stack([search.distribution()[0] for search in searches])
+        x = np.resize(centres, (self.members, centres.shape[1]))
+        scores = self.mean_scores(x, self._fresh(), list(range(len(self.panels))))
+        return searches[int(np.argmin(scores[: len(searches)]))]
 
     def settle(self, centre: np.ndarray, discrete: np.ndarray) -> np.ndarray:
         """Puts discrete coordinates on the middle of their cell, so that the polish leaves them."""
@@ -296,13 +350,15 @@ class _Run:
         return self.finish(self._best(np.stack(candidates), passes), total)
 
     def _best(self, candidates: np.ndarray, passes: int) -> np.ndarray:
-        padded = np.resize(candidates, (self.members, candidates.shape[1]))
-        scores = np.mean([self.unit_scores(padded, self._fresh()) for _ in range(passes)], axis=0)
-        scores = scores[: len(candidates)]
-        # The last fit is the most exact; an earlier point needs to be better by more than noise.
-        lead = scores[:-1] - scores[-1]
-        error = np.array([standard_error(row, self.units) for row in lead])
-        better = lead.mean(axis=1) + 2.0 * error
+        x = np.resize(candidates, (self.members, candidates.shape[1]))
+        everything = list(range(len(self.panels)))
+        runs = [self.mean_scores(x, self._fresh(), everything) for _ in range(2 * passes)]
+        scores = np.stack(runs)[:, : len(candidates)]
+        # The last fit is the most exact; an earlier point must be better by more than the noise of
+        # the words. The data are the same for all, so their noise does not enter.
+        lead = scores[:, :-1] - scores[:, -1:]
+        error = lead.std(axis=0, ddof=1) / np.sqrt(len(lead))
+        better = lead.mean(axis=0) + 2.0 * error
         best = int(np.argmin(better))
         self._tick()
         return candidates[best] if better[best] < 0 else candidates[-1]
