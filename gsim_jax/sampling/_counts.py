@@ -15,7 +15,7 @@ import numpy as np
 from ._arguments import LARGEST, broadcast, count, exact_product, real
 from ._lattice import count_small, expansion
 from ._tables import SMALL_MEAN, SMALL_TERMS
-from ._tails import INVALID, exponential_quantile, normal_quantile, settle, tails
+from ._tails import INVALID, exponential_quantile, normal_quantile, settle, shared, tails
 
 _LARGEST_RATE = 2.0**31 - 2.0**19  # leaves room for ten standard deviations below 2^31
 
@@ -193,12 +193,12 @@ def _hypergeometric_large(
 ) -> jax.Array:
     """The expansion with the hypergeometric's cumulants (tools/derive_quantiles.py)."""
     urn = jnp.maximum((good + bad).astype(jnp.float32), 4.0)
-    p = good.astype(jnp.float32) / urn
+    p = shared(good.astype(jnp.float32) / urn)
     taken = n.astype(jnp.float32)
     whole, part = exact_product(good + bad, p)
     p_rest = ((good.astype(jnp.float32) - whole) - part) / urn  # what rounding took from p
     whole, part = exact_product(n, p)
-    share = taken / urn
+    share = shared(taken / urn)
     a, b = p * (1.0 - p), share * (1.0 - share)
     both, product = a + b, a * b
     # The third and fourth cumulants of the urn as it is, the next two of a large one.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gsim_jax.words import threefry_2x32
+from gsim_jax.words import draw_words, threefry, threefry_2x32
 
 from ._laws import LAWS
 
@@ -54,10 +52,10 @@ def _draw(name: str, key: jax.Array, shape: Shape, *arguments: jax.Array | float
     shape = batch if shape is None else tuple(shape)
     if np.broadcast_shapes(shape, batch) != shape:
         raise ValueError(f"{name}: arguments of shape {batch} do not broadcast to shape {shape}")
-    bits_shape = law.bits_shape(shape, *parameters)
-    data = _key_data(key)
-    counter = jnp.arange(math.prod(bits_shape), dtype=jnp.uint32).reshape(bits_shape)
-    bits = threefry_2x32(data[0], data[1], jnp.zeros_like(counter), counter)[0]
+    count = law.words_per_draw(*parameters)
+    bits = draw_words(threefry, _key_data(key), 0, 0, shape, count)
+    if law.words != 1 and count == 1:
+        bits = bits[..., None]
     return law.from_bits(bits, *parameters)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ._lattice import overdispersed_expansion
 from ._tables import LARGE_SHAPE, LOG_GAMMA_DENOMINATOR, LOG_GAMMA_NUMERATOR
-from ._tails import normal_quantile, polynomial, tails
+from ._tails import normal_quantile, polynomial, shared, tails
 
 _SERIES_TERMS = 24
 _FRACTION_TERMS = 12
@@ -21,20 +21,34 @@ def log_gamma_1p(a: jax.Array) -> jax.Array:
     return a * (numerator / polynomial([np.float32(c) for c in LOG_GAMMA_DENOMINATOR], a))
 
 
-def gamma_quantile(bits: jax.Array, shape: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Quantile of Gamma(shape, 1) and its logarithm; the draw underflows first.
+def gamma_quantile(bits: jax.Array, shape: jax.Array) -> jax.Array:
+    """Quantile of Gamma(shape, 1).
 
     Shapes from LARGE_SHAPE take the Cornish-Fisher expansion (CDF error 1e-6), smaller ones
     two Halley steps on the logarithm of the tail probability that the word gives (2e-6).
     """
+    large, deviation, log_small = _both_ways(bits, shape)
+    return jnp.where(shape < LARGE_SHAPE, jnp.exp(log_small), large + large * deviation)
+
+
+def log_gamma_quantile(bits: jax.Array, shape: jax.Array) -> jax.Array:
+    """log(x / shape) of the Gamma(shape, 1) quantile x: exact where x underflows or is large."""
+    _, deviation, log_small = _both_ways(bits, shape)
+    small = shape < LARGE_SHAPE
+    # An expansion far out in the lower tail may reach -1 by rounding only.
+    log_large = jnp.log1p(jnp.maximum(deviation, -0.999999))
+    return jnp.where(small, log_small - jnp.log(jnp.where(small, shape, 1.0)), log_large)
+
+
+def _both_ways(bits: jax.Array, shape: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Shape and relative deviation x / shape - 1 for large shapes, log x for small ones."""
     upper, tail = tails(bits)
     w = normal_quantile(bits, tail)
     large = jnp.maximum(shape, LARGE_SHAPE)
-    root = jnp.sqrt(large)
-    x = large + root * (w + overdispersed_expansion(w, 2.0 / root, 1.0 / large, None))
-    log_x = small_gamma_log_quantile(upper, tail, w, jnp.minimum(shape, LARGE_SHAPE))
-    small = shape < LARGE_SHAPE
-    return jnp.where(small, jnp.exp(log_x), x), jnp.where(small, log_x, jnp.log(x))
+    inverse_root = shared(1.0 / jnp.sqrt(large))
+    x = w + overdispersed_expansion(w, 2.0 * inverse_root, inverse_root * inverse_root, None)
+    log_small = small_gamma_log_quantile(upper, tail, w, jnp.minimum(shape, LARGE_SHAPE))
+    return large, x * inverse_root, log_small
 
 
 def small_gamma_log_quantile(
@@ -48,7 +62,7 @@ def small_gamma_log_quantile(
         w: its normal quantile.
         a: shape.
     """
-    log_tail, log_gamma = jnp.log(tail), log_gamma_1p(a)
+    log_tail, log_gamma = shared(jnp.log(tail)), log_gamma_1p(a)
     y = _start(upper, log_tail, tail, w, a, log_gamma)
     for _ in range(_STEPS):
         y = y + _halley(upper, log_tail, a, log_gamma, y)
@@ -65,11 +79,12 @@ def _start(
 ) -> jax.Array:
     """First guess: the best of the power law at 0, Wilson-Hilferty and the exponential tail."""
     log_u = jnp.where(upper, jnp.log1p(-tail), log_tail)
-    power = (log_u + log_gamma) / a  # a lower bound, exact as u -> 0
+    power = shared((log_u + log_gamma) / a)  # a lower bound, exact as u -> 0
     root = 1.0 - 1.0 / (9.0 * a) + w / (3.0 * jnp.sqrt(a))
-    cube = jnp.log(a) + 3.0 * jnp.log(jnp.maximum(root, 0.15))
+    log_a = shared(jnp.log(a))
+    cube = log_a + 3.0 * jnp.log(jnp.maximum(root, 0.15))
     y = jnp.where(root > 0.15, jnp.maximum(power, cube), power)
-    far = jnp.log(a) - log_tail - log_gamma  # -log(tail Gamma(a)), near x for a < 1
+    far = log_a - log_tail - log_gamma  # -log(tail Gamma(a)), near x for a < 1
     far_x = jnp.maximum(far - (1.0 - a) * jnp.log(jnp.maximum(far, 1.0)), 0.1)
     return jnp.where(upper & (far > 1.5) & (a < 1.0), jnp.log(far_x), y)
 
@@ -78,19 +93,19 @@ def _halley(
     upper: jax.Array, log_tail: jax.Array, a: jax.Array, log_gamma: jax.Array, y: jax.Array
 ) -> jax.Array:
     """One Halley step in y = log x towards log P(a, x) (or log Q) = log of the tail."""
-    x = jnp.exp(y)
+    x = shared(jnp.exp(y))
     turn = jnp.maximum(a + 1.0, 2.0)
-    series = _series(a, jnp.minimum(x, turn))
-    fraction = _fraction(a, jnp.maximum(x, turn))
+    series = shared(_series(a, jnp.minimum(x, turn)))
+    fraction = shared(_fraction(a, jnp.maximum(x, turn)))
     prefix = a * y - x - log_gamma  # log of x^a exp(-x) / Gamma(a + 1)
-    log_p, slope_p = prefix + jnp.log(series), a / series
+    log_p, slope_p = prefix + jnp.log(series), shared(a / series)
     p = jnp.minimum(jnp.exp(log_p), 1.0 - 2.0**-20)
     odds = p / (1.0 - p)
     far = x > turn
     log_q = jnp.where(far, prefix + jnp.log(a * fraction), jnp.log1p(-p))
     slope_q = jnp.where(far, 1.0 / fraction, slope_p * odds)
     slope = jnp.where(upper, -slope_q, slope_p)
-    newton = (log_tail - jnp.where(upper, log_q, log_p)) / slope
+    newton = shared((log_tail - jnp.where(upper, log_q, log_p)) / slope)
     step = newton / jnp.maximum(1.0 + 0.5 * newton * (a - x - slope), 0.3)
     return jnp.clip(step, -2.0, 2.0)
 

@@ -12,7 +12,7 @@ from ._gamma import small_gamma_log_quantile
 from ._lattice import count_terms, overdispersed_expansion
 from ._reals import beta_from_bits
 from ._tables import LARGE_SHAPE, OVERDISPERSED_MEAN
-from ._tails import INVALID, normal_quantile, settle, tails
+from ._tails import INVALID, normal_quantile, settle, shared, tails
 
 _TERMS = 41
 
@@ -45,7 +45,7 @@ def negative_binomial_from_bits(
     upper, tail = tails(bits)
     mean = jnp.clip(mean, 0.0, LARGEST + tail)
     r = jnp.clip(r, 1e-6, 1e12)
-    excess = mean / r
+    excess = shared(mean / r)
     growth = r * jnp.log1p(excess)  # -log p(0)
     small = _small(upper, tail, mean, r, growth)
     w = normal_quantile(bits, tail)
@@ -66,7 +66,7 @@ def _small(
     upper: jax.Array, tail: jax.Array, mean: jax.Array, r: jax.Array, growth: jax.Array
 ) -> jax.Array:
     """Quantile among 0 .. 40, or 41 where it lies beyond."""
-    ratio = mean / (mean + r)
+    ratio = shared(mean / (mean + r))
     terms, term = [], jnp.ones_like(tail)
     for k in range(1, _TERMS):
         term = term * ((r + np.float32(k - 1)) * ratio * np.float32(1 / k))
@@ -77,7 +77,7 @@ def _small(
     next_ratio = (r + np.float32(_TERMS)) * ratio * np.float32(1 / (_TERMS + 1))
     next_ratio = jnp.minimum(next_ratio, 0.999)
     little = term * (r + np.float32(_TERMS - 1)) * ratio * np.float32(1 / _TERMS)
-    little = little / (1.0 - next_ratio)
+    little = shared(little / (1.0 - next_ratio))
     missing = jnp.maximum(jnp.exp(jnp.minimum(growth, 80.0)) - some, 0.0)
     rest = jnp.where(little < 1e-5 * some, little, missing)
     return count_terms(upper, tail, terms, _TERMS, rest=rest)
@@ -87,18 +87,18 @@ def _by_expansion(w: jax.Array, mean: jax.Array, r: jax.Array, excess: jax.Array
     # Below OVERDISPERSED_MEAN only draws above 40 come here, far out in the tail.
     r, mean = jnp.maximum(r, LARGE_SHAPE), jnp.maximum(mean, 1.0)
     variance = mean * (1.0 + excess)
-    sd = jnp.sqrt(variance)
-    skew = (1.0 + 2.0 * excess) / sd
+    inverse_sd = shared(1.0 / jnp.sqrt(variance))
+    skew = (1.0 + 2.0 * excess) * inverse_sd
     whole = jnp.floor(mean)
-    x = w + overdispersed_expansion(w, skew, 1.0 / r, 1.0 / variance)
-    return jnp.maximum(jnp.floor((mean - whole) + (sd * x + 0.5)) + whole, 0.0)
+    x = w + overdispersed_expansion(w, skew, shared(1.0 / r), inverse_sd * inverse_sd)
+    return jnp.maximum(jnp.floor((mean - whole) + (variance * inverse_sd * x + 0.5)) + whole, 0.0)
 
 
 def _by_gamma(
     upper: jax.Array, tail: jax.Array, w: jax.Array, mean: jax.Array, r: jax.Array
 ) -> jax.Array:
-    z = jnp.exp(small_gamma_log_quantile(upper, tail, w, r))
-    unit = jnp.log1p(r / mean)
+    z = shared(jnp.exp(small_gamma_log_quantile(upper, tail, w, r)))
+    unit = shared(jnp.log1p(r / mean))
     correction = (r - 1.0) * unit * (1.0 + (r + 1.0) / z) * np.float32(1 / 24)
     return jnp.ceil(z / unit + correction - 0.5 * (r + 1.0))
 

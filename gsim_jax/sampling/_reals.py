@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ._arguments import broadcast, real
-from ._gamma import gamma_quantile
-from ._tables import LARGE_SHAPE
+from ._gamma import gamma_quantile, log_gamma_quantile
 from ._tails import exponential_quantile, normal_quantile, settle, tails
 
 
@@ -118,7 +117,7 @@ def gamma_from_bits(bits: jax.Array, shape: jax.Array, rate: jax.Array) -> jax.A
     """
     bits, shape, rate = broadcast(jnp.asarray(bits), real(shape), real(rate))
     _, tail = tails(bits)
-    draw = gamma_quantile(bits, jnp.where(shape > 0, shape, 1.0))[0] / rate
+    draw = gamma_quantile(bits, jnp.where(shape > 0, shape, 1.0)) / rate
     draw = jnp.where(shape == 0, 0.0, draw)
     return settle(jnp.where((shape >= 0) & (rate > 0), draw, jnp.nan), tail)
 
@@ -140,15 +139,10 @@ def beta_from_bits(bits: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
     """
     bits = jnp.asarray(bits)
     first, second, a, b = broadcast(bits[..., 0], bits[..., 1], real(a), real(b))
-    _, tail = tails(first)
     valid = (a > 0) & (b > 0)
     a, b = jnp.where(valid, a, 1.0), jnp.where(valid, b, 1.0)
-    x, log_x = gamma_quantile(first, a)
-    y, log_y = gamma_quantile(~second, b)
-    # Small shapes underflow, but the ratio does not: take it through logarithms.
-    ratio = jnp.where(
-        jnp.minimum(a, b) < LARGE_SHAPE,
-        jax.nn.sigmoid(log_x - log_y),
-        x / jnp.maximum(x + y, 1e-30),
-    )
-    return settle(jnp.where(valid, ratio, jnp.nan), tail)
+    # Logarithms, because small shapes underflow although their ratio does not.
+    log_x = settle(log_gamma_quantile(first, a), tails(first)[1])
+    log_y = settle(log_gamma_quantile(~second, b), tails(second)[1])
+    ratio = jax.nn.sigmoid(log_x - log_y + jnp.log(a / b))
+    return settle(jnp.where(valid, ratio, jnp.nan), tails(first)[1])

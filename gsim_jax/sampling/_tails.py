@@ -51,6 +51,16 @@ def settle(draw: jax.Array, tail: jax.Array) -> jax.Array:
     return draw / jnp.maximum(jnp.minimum(tail, 1.0 + jnp.abs(draw)), 1.0)
 
 
+def shared(x: jax.Array) -> jax.Array:
+    """The value itself, for results of divisions, logarithms, ... that are used several times.
+
+    XLA refuses to fuse an expensive operation with several consumers and then computes all
+    that leads to it once more in each part. A bound that is never reached is cheap, takes
+    the several consumers, and leaves the expensive operation with one.
+    """
+    return jnp.maximum(x, np.float32(-3.0e38))
+
+
 def polynomial(coefficients: Sequence[jax.Array | np.floating], x: jax.Array) -> jax.Array:
     """Horner evaluation, constant term first."""
     out = coefficients[-1]
