@@ -24,7 +24,7 @@ from gsim_jax.simulator.guard import guard
 from gsim_jax.simulator.lanes import lane_words
 from gsim_jax.simulator.panel import TRAJECTORIES, Panel, build_panel, row_inputs
 from gsim_jax.simulator.parameters import sobol
-from gsim_jax.simulator.predict import first_state
+from gsim_jax.simulator.predict import first_state, with_reports
 from gsim_jax.simulator.program import Program
 from gsim_jax.simulator.sandbox import Sandbox
 from gsim_jax.task import Problem, Schema, SimulatorError, Task, Trajectories
@@ -218,7 +218,10 @@ def _trial(program: Program, points: jax.Array, panel: Panel) -> jax.Array:
             state, code = carry
             words = lane_words(lane, t)
             state, outputs = program.step(state, row_inputs(trajectory, t), params, words)
-            return (state, code | lane_code(program.states, state, outputs)), None
+            reported = program.observe(state, outputs, params, words)
+            fresh = lane_code(program.states, state, with_reports(outputs, reported))
+            # Behind its last row a trajectory has no inputs, and no failures.
+            return (state, code | jnp.where(t + 1 < trajectory.length, fresh, 0)), None
 
         start = (state, lane_code(program.states, state, {}))
         steps = jnp.arange(min(_STEPS, panel.outputs.shape[1] - 1), dtype=jnp.int32)

@@ -201,6 +201,11 @@ def first_state(
     )
 
 
+def with_reports(outputs: State, reported: State | None) -> State:
+    """Everything besides the state that may be invalid: outputs, and what `observe` returned."""
+    return outputs | {f"observe.{name}": value for name, value in (reported or {}).items()}
+
+
 class _RowWords(NamedTuple):
     """Words of one row, made ahead: per site uint32[R, ...]."""
 
@@ -281,8 +286,9 @@ class _Walk:
         now, then = row_inputs(self.trajectory, t), row_inputs(self.trajectory, t + 1)
         following, outputs = self.simulator.step(state, now, self.params, source)
         shown = {k: following[k] for k in self.schema.states}
-        shown |= self.simulator.observe(following, outputs, self.params, source) or {}
-        code = lane_code(self.simulator.states, following, outputs)
+        reported = self.simulator.observe(following, outputs, self.params, source) or {}
+        shown |= reported
+        code = lane_code(self.simulator.states, following, with_reports(outputs, reported))
         values = output_vector(self.schema, shown, then)
         return following, [values[v] for v in range(len(self.windows))], shown, code
 
