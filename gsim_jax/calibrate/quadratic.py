@@ -103,6 +103,7 @@ def covariance(fitted: Fit, radius: np.ndarray, trajectories: int) -> np.ndarray
     values, vectors = np.linalg.eigh(hessian)
     inverse = (vectors / np.maximum(values, 1e-12)) @ vectors.T
     sandwich = inverse @ middle @ inverse
-    # Parallel sum with the prior's unit covariance: A (A + I)^-1.
-    shrunk = sandwich @ np.linalg.inv(sandwich + np.eye(len(radius)))
-    return (shrunk + shrunk.T) / 2
+    # Parallel sum with the prior's unit covariance, A (A + I)^-1, by eigenvalues: A may be huge.
+    spread, axes = np.linalg.eigh((sandwich + sandwich.T) / 2)
+    spread = np.maximum(spread, 0.0)
+    return (axes * (spread / (1.0 + spread))) @ axes.T
