@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
@@ -116,6 +117,9 @@ class Lowering:
             return self._inline(jaxpr, consts, ins, nodes, line)
         if name == "cond":
             return self._cond(equation, ins, nodes, within)
+        if name == "call_hi_primitive":
+            closed = _expanded(equation)
+            return self._inline(closed.jaxpr, closed.consts, ins, nodes, line)
         if name in _IDENTITIES:
             return list(ins)
         outs = [self._value(v.aval, line) for v in equation.outvars]
@@ -159,11 +163,12 @@ class Lowering:
         p = equation.params
         # Each equation of a user's body knows its own line.
         body = self._block(p["jaxpr"], within)
+        consts, carry = _split_of_scan(p)
         own = {
             "length": int(p["length"]),
             "reverse": bool(p["reverse"]),
-            "carry": int(p["num_carry"]),
-            "consts": int(p["num_consts"]),
+            "carry": carry,
+            "consts": consts,
         }
         return Node("scan", ins, outs, own, body)
 
@@ -200,6 +205,26 @@ class Lowering:
         out = Value(str(array.dtype), tuple(array.shape))
         nodes.append(Node("copy", [Constant(array)], [out]))
         return out
+
+
+def _split_of_scan(parameters: Any) -> tuple[int, int]:
+    """How many arguments of a scan are constants and carries; JAX 0.12 keeps them as trees."""
+    if "num_carry" in parameters:
+        return int(parameters["num_consts"]), int(parameters["num_carry"])
+    consts, carry, _ = parameters["ft_in"].unpack()
+    return len(consts), len(carry)
+
+
+def _expanded(equation: Any) -> ClosedJaxpr:
+    """What one of the numpy functions that JAX 0.12 keeps whole (searchsorted, ...) consists of."""
+    primitive = equation.params["_prim"]
+
+    def flat(*arguments: Any) -> list[Any]:
+        tree = jax.tree.unflatten(primitive.in_tree, arguments)
+        return jax.tree.leaves(primitive.expand(*tree))
+
+    avals = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in equation.invars]
+    return jax.make_jaxpr(flat)(*avals)
 
 
 def _changes_nothing(node: Node) -> bool:

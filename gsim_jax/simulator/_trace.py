@@ -20,7 +20,7 @@ from gsim_jax.simulator import _declare, template
 from gsim_jax.simulator._blame import refusal
 from gsim_jax.simulator._blocks import Block, Numbering, merge_equal, prune
 from gsim_jax.simulator._declare import Declared
-from gsim_jax.simulator._lower import Lowering
+from gsim_jax.simulator._lower import Lowering, LoweringError
 from gsim_jax.simulator._returns import Returns
 from gsim_jax.simulator.interface import Interface, Leaves, Path
 from gsim_jax.simulator.template import ARGUMENTS
@@ -162,11 +162,16 @@ class _Tracer:
 
         avals = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves.values()]
         key = jax.ShapeDtypeStruct((2,), "uint32")
+        filename = self.declared.filename
         try:
-            block = Lowering(self.declared.filename).function(jax.make_jaxpr(flat)(key, *avals))
+            closed = jax.make_jaxpr(flat)(key, *avals)
         except Exception as error:  # noqa: BLE001 - a user's function may raise anything
             known = {part for path in leaves for part in path} | template.names()
-            raise refusal(error, self.declared.filename, f"in {name}", known) from None
+            raise refusal(error, filename, f"in {name}", known) from None
+        try:
+            block = Lowering(filename).function(closed)
+        except LoweringError as error:
+            raise refusal(error, filename, f"in {name}") from None
         merge_equal(block)
         needed = prune(block)
         if block.inputs[0] in needed or any(node.op == "split_key" for node in block.nodes):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -267,3 +269,32 @@ def test_python_loops_are_limited() -> None:
     )
     with pytest.raises(SimulatorError, match="instead of a Python loop"):
         build(trace_source(source, SIR_SIGNATURE))
+
+
+# --- programs saved under another version of JAX --------------------------------------------------
+
+
+# Written under JAX 0.10; JAX 0.12 writes the same bytes.
+SAVED = sorted((Path(__file__).parent / "saved").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", SAVED, ids=lambda path: path.stem)
+def test_saved_programs_run_the_same(programs: dict[str, Program], path: Path) -> None:
+    name = path.stem
+    saved, traced = Program.from_document(path.read_bytes(), FILES[name][1]), programs[name]
+    assert saved.to_bytes() == path.read_bytes()
+    assert (saved.draws, saved.cost) == (traced.draws, traced.cost)
+    state, seen, inputs = first_row(saved)
+    params, source = guess(saved), lane_words(jnp.array([7, 8], jnp.uint32), 0)
+
+    @partial(jax.jit, compiler_options=FAST)
+    def steps(state: Any) -> Any:
+        after = []
+        for program in (saved, traced):
+            start = program.initial(state, seen, inputs, params, source)
+            after.append(program.step(start, inputs, params, source))
+        return after
+
+    found, expected = steps(state)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(one, other, strict=True)
