@@ -14,7 +14,7 @@ from ._reals import beta_from_bits
 from ._tables import LARGE_SHAPE, OVERDISPERSED_MEAN
 from ._tails import INVALID, normal_quantile, settle, shared, tails
 
-_TERMS = 41
+_TERMS = 33
 
 
 def negative_binomial_from_bits(
