@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gsim_jax.propose.edit_types import Edit
+from gsim_jax.propose.edit_types import Context, Edit
 from gsim_jax.propose.structure import Factor, Structure, Term
-
-if TYPE_CHECKING:
-    pass
 
 _ALONE = {"inflow": 0.3, "growth": 0.3, "decay": 0.3, "crowding": 0.3}
 _WITH = {"gain": 0.35, "loss": 0.35, "saturating_loss": 0.2, "from": 0.3}
@@ -18,7 +15,7 @@ _WITH = {"gain": 0.35, "loss": 0.35, "saturating_loss": 0.2, "from": 0.3}
 _EITHER = ({"loss", "saturating_loss"},)
 
 
-def level_edits(structure: Structure, context: Any) -> Iterator[Edit]:
+def level_edits(structure: Structure, context: Context) -> Iterator[Edit]:
     """Add, drop or swap a term of a level; change its noise."""
     states = context.schema.states
     scalars = [n for n in structure.levels if states[n].shape == ()]
@@ -42,15 +39,21 @@ def level_edits(structure: Structure, context: Any) -> Iterator[Edit]:
             new = structure.with_level(name, replace(level, terms=left))
             touches = frozenset({name, term.by} - {""})
             key = f"unterm:{name}:{term.law}:{term.by}"
-            yield Edit("unterm", key, new, touches, 0.15, f"{name} without {term.law} {term.by}".strip())
+            yield Edit(
+                "unterm", key, new, touches, 0.15, f"{name} without {term.law} {term.by}".strip()
+            )
             if term.law in ("loss", "saturating_loss"):
                 other = Term("saturating_loss" if term.law == "loss" else "loss", term.by)
                 new = structure.with_level(name, replace(level, terms=(*left, other)))
-                yield Edit("term", f"swap:{name}:{other.law}", new, touches, 0.3, f"{name}: {other.law}")
+                yield Edit(
+                    "term", f"swap:{name}:{other.law}", new, touches, 0.3, f"{name}: {other.law}"
+                )
         if states[name].kind == "real":
             noise = "relative" if level.noise == "normal" else "normal"
             new = structure.with_level(name, replace(level, noise=noise))
-            yield Edit("scatter", f"noise:{name}", new, frozenset({name}), 0.4, f"{name}: {noise} noise")
+            yield Edit(
+                "scatter", f"noise:{name}", new, frozenset({name}), 0.4, f"{name}: {noise} noise"
+            )
 
 
 def _observed(structure: Structure) -> list[str]:
@@ -61,24 +64,39 @@ def _fits(term: Term, terms: tuple[Term, ...]) -> bool:
     if term in terms:
         return False
     return not any(
-        {term.law, other.law} <= either and term.by == other.by for either in _EITHER for other in terms
+        {term.law, other.law} <= either and term.by == other.by
+        for either in _EITHER
+        for other in terms
     )
 
 
-def stock_edits(structure: Structure, context: Any) -> Iterator[Edit]:
+def stock_edits(structure: Structure, context: Context) -> Iterator[Edit]:
     """Delay, demand and supply of a stock."""
     for name, stock in structure.stocks.items():
         touches = frozenset({name, stock.waiting, stock.order} - {""})
 
-        def change(key: str, words: str, weight: float, kind: str = "stock", name=name, stock=stock, touches=touches, **fields: Any) -> Edit:
+        def change(
+            key: str,
+            words: str,
+            weight: float,
+            kind: str = "stock",
+            name=name,
+            stock=stock,
+            touches=touches,
+            **fields: Any,
+        ) -> Edit:
             stocks = {**structure.stocks, name: replace(stock, **fields)}
-            return Edit(kind, f"{key}:{name}", replace(structure, stocks=stocks), touches, weight, words)
+            return Edit(
+                kind, f"{key}:{name}", replace(structure, stocks=stocks), touches, weight, words
+            )
 
         if stock.order:
             words = "orders arrive at once" if stock.delayed else "orders arrive later"
             yield change("delay", words, 0.5, delayed=not stock.delayed)
         if stock.demand == "poisson":
-            yield change("demand", "demand scatters more", 0.5, "scatter", demand="unsteady_poisson")
+            yield change(
+                "demand", "demand scatters more", 0.5, "scatter", demand="unsteady_poisson"
+            )
         else:
             yield change("demand", "demand scatters less", 0.1, "steady", demand="poisson")
         offers = [Factor("trend")] + [Factor("weekend")] * bool(context.schema.calendar)
@@ -90,4 +108,6 @@ def stock_edits(structure: Structure, context: Any) -> Iterator[Edit]:
                 yield change(factor.kind, words, 0.3, "factor", factors=(*stock.factors, factor))
         for factor in stock.factors:
             left = tuple(f for f in stock.factors if f != factor)
-            yield change(f"no-{factor.kind}", f"demand without {factor.kind}", 0.1, "unfactor", factors=left)
+            yield change(
+                f"no-{factor.kind}", f"demand without {factor.kind}", 0.1, "unfactor", factors=left
+            )

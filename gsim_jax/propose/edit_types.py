@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from gsim_jax.propose.structure import Structure
+from gsim_jax.propose.structure import Flow, Structure
+
+if TYPE_CHECKING:
+    from gsim_jax.task import Profile, Schema
+
+#: Laws that some pool drives.
+CONTACTS = ("contact", "uneven", "saturating", "crowd")
 
 
 @dataclass(frozen=True)
@@ -27,3 +34,16 @@ class Edit:
     touches: frozenset[str]
     weight: float
     words: str
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the edits may use besides the structure."""
+
+    schema: Schema
+    profile: Profile
+
+
+def ends(flow: Flow) -> frozenset[str]:
+    """The pools that a flow joins."""
+    return frozenset(end for end in (flow.source, flow.target) if end)

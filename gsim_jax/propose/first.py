@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import permutations, product
+from itertools import pairwise, permutations, product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,7 +73,9 @@ def _parts(schema: Schema, profile: Profile) -> list[list[Idea]]:
         parts.append(list(_open_ideas(chain_order(counts, profile), whole, schema)))
         counts = []
     elif counts and not stocks:
-        parts.append([*_queue_ideas(chain_order(counts, profile)), *level_ideas(schema, profile, counts)])
+        parts.append(
+            [*_queue_ideas(chain_order(counts, profile)), *level_ideas(schema, profile, counts)]
+        )
         counts = []
     others = [n for n in schema.states if n in counts or schema.states[n].kind != "count"]
     others += [n for n, s in schema.states.items() if s.kind == "count" and s.shape != ()]
@@ -100,7 +102,7 @@ def _closed(schema: Schema, profile: Profile, counts: list[str]) -> tuple[str, .
 
 
 def whole_of(schema: Schema, profile: Profile, counts: list[str]) -> str:
-    """A scalar constant that is nowhere less than the counts, hence may be what they are part of."""
+    """A scalar constant that no count exceeds, hence may be what they are part of."""
     seen = [profile.variables[n].maximum for n in counts if n in profile.variables]
     most = max([float(m) for m in seen if m is not None], default=0.0)
     sizes = {
@@ -118,7 +120,7 @@ def chain_order(names: list[str] | tuple[str, ...], profile: Profile) -> list[st
     strength = {(a, b): abs(s) for a, b, s in profile.transfers}
 
     def plausible(order: tuple[str, ...]) -> float:
-        pairs = zip(order, order[1:], strict=False)
+        pairs = pairwise(order)
         total = sum(strength.get(pair, 0.0) for pair in pairs)
         trends = {n: getattr(profile.variables.get(n), "monotone", None) for n in order}
         total += (trends[order[0]] == "decreasing") - (trends[order[0]] == "increasing")
@@ -131,9 +133,10 @@ def chain_order(names: list[str] | tuple[str, ...], profile: Profile) -> list[st
 
 def _chain(names: list[str], law: str, drivers: tuple[str, ...]) -> tuple[Flow, ...]:
     """Flows along a chain; the first by the law given, the others a constant share."""
-    pairs = list(zip(names, names[1:], strict=False))
+    pairs = list(pairwise(names))
     return tuple(
-        Flow(a, b, law, drivers) if i == 0 else Flow(a, b, "share") for i, (a, b) in enumerate(pairs)
+        Flow(a, b, law, drivers) if i == 0 else Flow(a, b, "share")
+        for i, (a, b) in enumerate(pairs)
     )
 
 
@@ -169,7 +172,16 @@ def free_name(base: str, taken: set[str] | dict) -> str:
 def taken_names(schema: Schema) -> set[str]:
     """Names that a latent pool must not bear."""
     found = {*schema.states, *schema.inputs, *schema.constants, *schema.attributes, *schema.derived}
-    return found | {"t", "weekday", "day_of_year", "initial", "couple", "observe", "implied", "split"}
+    return found | {
+        "t",
+        "weekday",
+        "day_of_year",
+        "initial",
+        "couple",
+        "observe",
+        "implied",
+        "split",
+    }
 
 
 def _open_ideas(order: list[str], whole: str, schema: Schema) -> Iterator[Idea]:
@@ -178,9 +190,7 @@ def _open_ideas(order: list[str], whole: str, schema: Schema) -> Iterator[Idea]:
     rest, gone, apart = (free_name(n, taken) for n in ("rest", "gone", "apart"))
     before = free_name(f"before_{order[0]}", taken)
     pools = {rest: Pool("rest"), **{n: Pool("data") for n in order}, gone: Pool("zero")}
-    plain = Structure(
-        pools, _chain([rest, *order, gone], "contact", (order[0],)), whole=whole
-    )
+    plain = Structure(pools, _chain([rest, *order, gone], "contact", (order[0],)), whole=whole)
     hidden = Structure(
         {**pools, before: Pool("few")},
         _chain([rest, before, *order, gone], "contact", (before,)),
@@ -189,7 +199,9 @@ def _open_ideas(order: list[str], whole: str, schema: Schema) -> Iterator[Idea]:
     why = f"what {whole} leaves moves on by contact"
     stays = "; not everybody takes part"
     yield Idea(plain, f"{why} with {order[0]}")
-    yield Idea(hidden.with_pool(apart, Pool("share")), f"{why} with those about to enter {order[0]}{stays}")
+    yield Idea(
+        hidden.with_pool(apart, Pool("share")), f"{why} with those about to enter {order[0]}{stays}"
+    )
     yield Idea(plain.with_pool(apart, Pool("share")), f"{why} with {order[0]}{stays}")
     yield Idea(hidden, f"{why} with those about to enter {order[0]}")
     for driver in order[1:]:
@@ -200,7 +212,8 @@ def _open_ideas(order: list[str], whole: str, schema: Schema) -> Iterator[Idea]:
         flows = _chain([rest, *back, gone], "contact", (back[0],))
         yield Idea(replace(plain, flows=flows), f"the same from {back[0]} on")
     yield Idea(
-        replace(plain, flows=_chain([rest, *order, gone], "share", ())), "a chain of constant shares"
+        replace(plain, flows=_chain([rest, *order, gone], "share", ())),
+        "a chain of constant shares",
     )
 
 
@@ -208,7 +221,7 @@ def _queue_ideas(order: list[str]) -> Iterator[Idea]:
     """Arrivals -> the counts in order -> departures; nothing is known to be conserved."""
     base = Structure({n: Pool("data") for n in order})
     arrive, leave = Flow(None, order[0], "arrivals", draw="poisson"), Flow(order[-1], None, "share")
-    inner = tuple(Flow(a, b, "share") for a, b in zip(order, order[1:], strict=False))
+    inner = tuple(Flow(a, b, "share") for a, b in pairwise(order))
     yield Idea(replace(base, flows=(arrive, *inner, leave)), "arrivals, a chain and departures")
     full = replace(arrive, capacity="parameter")
     yield Idea(replace(base, flows=(full, *inner, leave)), "arrivals up to a capacity")

@@ -33,17 +33,30 @@ def level_ideas(schema: Schema, profile: Profile, names: list[str]) -> list[Idea
         for name in names:
             law = noise_of(schema.states[name].kind)
             terms = terms_of(name) if _moves(schema, name) else ()
-            levels[name] = Level(tuple(terms) + _forcing(schema, profile, name), noise if noise and law == "normal" else law)
+            levels[name] = Level(
+                tuple(terms) + _forcing(schema, profile, name),
+                noise if noise and law == "normal" else law,
+            )
         return Idea(Structure(levels=levels), why)
 
     relax = [Term("inflow"), Term("decay")]
     found = [build(lambda name: relax, "levels that return to a mean")]
     if len(scalars) >= 2:
         for prey in scalars:
-            found.append(build(lambda name, prey=prey: _hunt(name, prey, scalars), f"{prey} grows and is consumed", "relative"))
+            found.append(
+                build(
+                    lambda name, prey=prey: _hunt(name, prey, scalars),
+                    f"{prey} grows and is consumed",
+                    "relative",
+                )
+            )
         pull = {n: [Term("from", other) for other in scalars if other != n] for n in scalars}
-        found.append(build(lambda name: [*relax, *pull.get(name, [])], "levels that pull one another"))
-    found.append(build(lambda name: [Term("growth"), Term("crowding")], "growth that saturates", "relative"))
+        found.append(
+            build(lambda name: [*relax, *pull.get(name, [])], "levels that pull one another")
+        )
+    found.append(
+        build(lambda name: [Term("growth"), Term("crowding")], "growth that saturates", "relative")
+    )
     found.append(build(lambda name: [], "levels that wander"))
     return found
 
@@ -88,10 +101,16 @@ def stock_ideas(schema: Schema, profile: Profile, counts: list[str]) -> list[Ide
     for name in goods:
         others = [n for n in counts if n != name]
         for waiting in others[:1]:
-            found.append(_stock(name, Stock(waiting, order), f"{order} fill {name}, {waiting} waits"))
-            found.append(_stock(name, Stock(waiting, order, delayed=False), f"{order} fill {name} at once"))
+            found.append(
+                _stock(name, Stock(waiting, order), f"{order} fill {name}, {waiting} waits")
+            )
+            found.append(
+                _stock(name, Stock(waiting, order, delayed=False), f"{order} fill {name} at once")
+            )
         if not others:
-            found.append(_stock(name, Stock("", order), f"{order} fill {name}, unmet demand is lost"))
+            found.append(
+                _stock(name, Stock("", order), f"{order} fill {name}, unmet demand is lost")
+            )
     return found
 
 

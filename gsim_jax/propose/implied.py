@@ -22,7 +22,10 @@ def implied_flows(structure: Structure) -> dict[str, str] | None:
         return None
     if any(p.start != "data" or p.stages > 1 for p in structure.pools.values()):
         return None
-    if any(f.branch is not None or f.draw not in ("binomial", "poisson") or f.capacity for f in structure.flows):
+    if any(
+        f.branch is not None or f.draw not in ("binomial", "poisson") or f.capacity
+        for f in structure.flows
+    ):
         return None
     if not _forest(structure):
         return None

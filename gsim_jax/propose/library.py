@@ -6,8 +6,8 @@ import hashlib
 from dataclasses import dataclass
 
 from gsim_jax.propose.brief import Brief, Parent, Proposal
-from gsim_jax.propose.edit_types import Edit
-from gsim_jax.propose.edits import Context, edits
+from gsim_jax.propose.edit_types import Context, Edit
+from gsim_jax.propose.edits import edits
 from gsim_jax.propose.fingerprint import fingerprint
 from gsim_jax.propose.first import first_ideas
 from gsim_jax.propose.rank import evidence

@@ -1,4 +1,4 @@
-"""The mechanism library: code snippets with parameters, read from `codegen_templates/mechanisms`."""
+"""The mechanism library: snippets with parameters, from `codegen_templates/mechanisms`."""
 
 from __future__ import annotations
 

@@ -9,7 +9,17 @@ from gsim_jax.propose.edit_types import Edit
 _NOISE = 2.0
 #: Beyond this many standard errors a finding counts no more.
 _MOST = 8.0
-_DROPS = ("unstage", "merge", "rejoin", "undriver", "steady", "unfactor", "unbranch", "unflow", "unterm")
+_DROPS = (
+    "unstage",
+    "merge",
+    "rejoin",
+    "undriver",
+    "steady",
+    "unfactor",
+    "unbranch",
+    "unflow",
+    "unterm",
+)
 #: A parameter at its upper (+1) or lower (-1) bound, by name, and the kinds of edit it speaks for.
 _AT_BOUND = {
     ("unsteadiness", -1): ("steady",),

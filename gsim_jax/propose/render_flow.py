@@ -60,7 +60,9 @@ def helpers(structure: Structure, whole: str) -> list[str]:
         if pool.stages == 1:
             continue
         lines = [f"def stages_of_{name}(state):"]
-        lines += [f'    """Contents of the stages of {words_of(name)}; what is new is in the first."""']
+        lines += [
+            f'    """Contents of the stages of {words_of(name)}; what is new is in the first."""'
+        ]
         lines += [f'    left = state["{name}"]']
         for k in range(pool.stages, 1, -1):
             lines += [f'    stage_{k} = jnp.minimum(state["{stage(name, k)}"], left)']
@@ -144,7 +146,7 @@ def _driver_lines(
                 parameters[weight] = Declaration(
                     "Uniform(0.0, 1.0, guess=0.5)",
                     "1",
-                    f"how much one of {words_of(driver)} drives, relative to {words_of(flow.drivers[0])}",
+                    f"how much one of {words_of(driver)} drives; {words_of(flow.drivers[0])}: 1",
                 )
                 text = f'params["{weight}"] * {text}'
             parts.append(text)
@@ -201,7 +203,7 @@ def _moves(
         parameters["aside"] = Declaration(
             "Uniform(0.0, 1.0, guess=0.1)",
             "1",
-            f"share of those leaving {words_of(flow.source)} who go to {words_of(flow.branch or None)}",
+            f"share of those who leave that go to {words_of(flow.branch or None)}",
         )
         lines += [f'aside = binomial({keys.following()}, moved, params["aside"])']
         result.append(f'"{aside(flow)}": aside')

@@ -66,7 +66,9 @@ def stock(structure: Structure, name: str, scales: Scales) -> list[Submodule]:
     if given.factors:
         body.append("factor = 1.0")
         for factor in given.factors:
-            part = mechanism("factor", factor.kind, {**fill, "by": factor.by, "period": factor.period})
+            part = mechanism(
+                "factor", factor.kind, {**fill, "by": factor.by, "period": factor.period}
+            )
             parameters |= part.parameters
             body += part.code
         body.append("mean = mean * factor")
@@ -75,8 +77,13 @@ def stock(structure: Structure, name: str, scales: Scales) -> list[Submodule]:
     parameters |= draw.parameters
     if unsteady:
         body += ["keys = split(key, 2)", *draw.before]
-    body += [*(line.replace("keys[0]", "keys[1]") for line in draw.code), f'return {{"demand_of_{name}": moved}}']
-    found = [Submodule(f"demand_of_{name}", f"Demand of {words_of(name)}.", tuple(body), parameters)]
+    body += [
+        *(line.replace("keys[0]", "keys[1]") for line in draw.code),
+        f'return {{"demand_of_{name}": moved}}',
+    ]
+    found = [
+        Submodule(f"demand_of_{name}", f"Demand of {words_of(name)}.", tuple(body), parameters)
+    ]
     return [*found, _supply(name, given, fill)]
 
 
@@ -86,7 +93,8 @@ def _supply(name: str, given: Stock, fill: dict[str, object]) -> Submodule:
         mean = mechanism("rate", "arrivals", fill)
         draw = mechanism("draw", "poisson", {**fill, "key": "key"})
         parameters = {
-            key: replace(p, doc="mean number supplied per step") for key, p in mean.parameters.items()
+            key: replace(p, doc="mean number supplied per step")
+            for key, p in mean.parameters.items()
         }
         body = (*mean.code, *draw.code, f'return {{"{group}": moved}}')
         return Submodule(group, f"{doc}: random.", body, parameters)
@@ -102,7 +110,9 @@ def _supply(name: str, given: Stock, fill: dict[str, object]) -> Submodule:
         f'return {{"{group}": line[0], "{group}_line": moved_up + jnp.where(place, ordered, 0)}}',
     )
     delay = Declaration(
-        f"Integer(1, {LONGEST}, guess=2)", str(fill["step"]), "steps between an order and its arrival"
+        f"Integer(1, {LONGEST}, guess=2)",
+        str(fill["step"]),
+        "steps between an order and its arrival",
     )
     return Submodule(group, f"{doc}: {given.order}, after a delay.", body, {"delay": delay})
 

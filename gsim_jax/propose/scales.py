@@ -41,7 +41,9 @@ class Scales:
             seen = profile.variables.get(name)
             least = 1.0 if state.kind != "real" else 1e-6
             top = _number(seen and max(abs(_number(seen.minimum)), abs(_number(seen.maximum))))
-            spread = _number(seen and seen.increment_sd) + abs(_number(seen and seen.increment_mean))
+            spread = _number(seen and seen.increment_sd) + abs(
+                _number(seen and seen.increment_mean)
+            )
             size[name] = max(top, least)
             step[name] = max(spread, 1e-3 * size[name])
         total = sum(size.values()) or 1000.0

@@ -90,7 +90,7 @@ class Flow:
 
 @dataclass(frozen=True)
 class Term:
-    """One term of the change of a level: a mechanism (`term_*.toml`) and the level or input it reads."""
+    """One term of the change of a level: a mechanism (`term_*.toml`) and what it reads."""
 
     law: str
     by: str = ""

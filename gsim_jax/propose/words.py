@@ -31,7 +31,11 @@ def title(structure: Structure) -> str:
         terms = _list(t.law + (f" {t.by}" if t.by else "") for t in level.terms)
         parts.append(f"{name}: {terms or 'no drift'}, {level.noise} noise")
     for name, stock in structure.stocks.items():
-        order = f"{stock.order} {'delayed' if stock.delayed else 'at once'}" if stock.order else "random supply"
+        order = (
+            f"{stock.order} {'delayed' if stock.delayed else 'at once'}"
+            if stock.order
+            else "random supply"
+        )
         parts.append(f"{name} serves {stock.demand.replace('poisson', 'random')} demand, {order}")
     return "; ".join(parts).replace("_", " ")
 
@@ -44,7 +48,9 @@ def _chains(structure: Structure) -> list[list[Flow]]:
         chain = [heads[0] if heads else left[0]]
         left.remove(chain[0])
         while True:
-            following = next((f for f in left if chain[-1].target and f.source == chain[-1].target), None)
+            following = next(
+                (f for f in left if chain[-1].target and f.source == chain[-1].target), None
+            )
             if following is None:
                 break
             chain.append(following)

@@ -19,7 +19,7 @@ def seen(low: float, high: float, course: str | None = None, period: int | None 
 
 def _profile(variables, invariants=(), transfers=(), lags=()) -> Profile:
     forms = tuple(
-        Invariant({name: 1 for name in names}, "trajectory", None, "their sum is constant")
+        Invariant(dict.fromkeys(names, 1), "trajectory", None, "their sum is constant")
         for names in invariants
     )
     return Profile(variables, forms, transfers, lags, 1, 61)

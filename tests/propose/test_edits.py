@@ -3,7 +3,8 @@
 import pytest
 
 from gsim_jax.propose import Finding, LibraryProposer
-from gsim_jax.propose.edits import Context, edits
+from gsim_jax.propose.edit_types import Context
+from gsim_jax.propose.edits import edits
 from gsim_jax.propose.fingerprint import fingerprint
 from gsim_jax.propose.first import first_ideas
 from gsim_jax.propose.rank import evidence
@@ -31,15 +32,15 @@ def keys(case: str, number: int = 0) -> dict[str, Structure]:
         ("partly hidden", "insert-lead:rest_to_first"),
         ("partly hidden", "apart"),
         ("partly hidden", "scatter:all"),
-        ("partly hidden", "factor:rest_to_first:trend0"),
+        ("partly hidden", "factor:rest_to_first:trend"),
         ("partly hidden", "branch:first_to_second:gone"),
         ("partly hidden", "also:rest_to_first:second"),
         ("partly hidden", "driver:rest_to_first:second"),
-        ("closed", "law:S_to_I:saturating('I',)"),
+        ("closed", "law:S_to_I:saturating::I"),
         ("closed", "flow:R:S"),
         ("queue", "factor:arrivals_in_a:season7"),
         ("queue", "capacity:arrivals_in_a:beds"),
-        ("queue", "law:arrivals_in_a:input_arrivalsu()"),
+        ("queue", "law:arrivals_in_a:input_arrivals:u"),
         ("goods", "delay:goods"),
         ("reals", "term:x:gain:y"),
         ("reals", "noise:x"),
@@ -98,7 +99,7 @@ def test_a_bad_one_step_fit_points_at_the_flows_of_that_variable() -> None:
     start = first_ideas(schema, profile)[0].structure
     given = parent(None, (Finding("second", "1", "score", 0.4, 9.0, "second scores worse"),))
     by_key = {edit.key: evidence(edit, given) for edit in edits(start, Context(schema, profile))}
-    assert by_key["stage:second"] > by_key["factor:rest_to_first:trend0"]
+    assert by_key["stage:second"] > by_key["factor:rest_to_first:trend"]
 
 
 def test_noise_moves_nothing() -> None:

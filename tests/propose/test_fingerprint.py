@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from gsim_jax.propose.edits import Context, edits
+from gsim_jax.propose.edit_types import Context
+from gsim_jax.propose.edits import edits
 from gsim_jax.propose.fingerprint import fingerprint
 from gsim_jax.propose.first import first_ideas
 from gsim_jax.propose.structure import Structure

@@ -43,7 +43,8 @@ def test_hidden_drivers_and_partial_participation_are_among_the_first_four() -> 
     found = structures("partly hidden")
     hidden = [s for s in found if any(p.start == "few" for p in s.pools.values())]
     apart = [s for s in found if any(p.start == "share" for p in s.pools.values())]
-    assert hidden and apart
+    assert hidden
+    assert apart
     assert all(s.flows[0].drivers == (s.flows[0].target,) for s in hidden)
 
 

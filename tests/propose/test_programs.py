@@ -10,7 +10,8 @@ import pytest
 
 from gsim_jax import words
 from gsim_jax.propose import mechanisms
-from gsim_jax.propose.edits import Context, edits
+from gsim_jax.propose.edit_types import Context
+from gsim_jax.propose.edits import edits
 from gsim_jax.propose.first import first_ideas
 from gsim_jax.propose.render import render
 from gsim_jax.propose.scales import Scales
@@ -79,7 +80,7 @@ def run(program: Program, schema, profile, seed: int):
 
 def check(structure: Structure, schema, profile, seed: int) -> None:
     program = program_of(structure, schema, profile)
-    path, observed = run(program, schema, profile, seed)
+    path, _observed = run(program, schema, profile, seed)
     assert set(path) == set(program.states)
     for name, spec in program.states.items():
         assert np.isfinite(path[name].astype(float)).all(), name
@@ -154,7 +155,10 @@ def test_every_mechanism_appears_in_some_generated_program() -> None:
         schema, profile = CASES[case]()
         context = Context(schema, profile)
         for idea in first_ideas(schema, profile):
-            for structure in (idea.structure, *(e.structure for e in edits(idea.structure, context))):
+            for structure in (
+                idea.structure,
+                *(e.structure for e in edits(idea.structure, context)),
+            ):
                 used |= _mechanisms(structure)
     known = {f"{family}_{n}" for family in FAMILIES for n in mechanisms.names(family)}
     assert known - used == {"factor_crowd"} - used
