@@ -3,6 +3,7 @@
 from gsim_jax.calibrate.evolution import Calibration, Calibrator, Evolution
 from gsim_jax.calibrate.objective import Objective, Settings, settings_for
 from gsim_jax.calibrate.score import (
+    FEW,
     Scores,
     energy_score,
     increment_scale,
@@ -10,6 +11,7 @@ from gsim_jax.calibrate.score import (
 )
 
 __all__ = [
+    "FEW",
     "Calibration",
     "Calibrator",
     "Evolution",

@@ -14,9 +14,12 @@ import numpy as np
 
 from gsim_jax.diagnose.evidence import Evidence
 
-#: Level of the test of adequacy. A search tests many candidates and stops at the first that passes;
-#: a right structure that is rejected by chance costs more than a wrong one caught a round later.
+#: Level of the test of adequacy on data that calibration has not seen. A search tests many
+#: candidates and stops at the first that passes; a right structure that is rejected by chance costs
+#: more than a wrong one caught a round later.
 LEVEL = 0.01
+#: Level in-sample: replicas are not calibrated anew, the data were, so their p-value is too large.
+LEVEL_IN_SAMPLE = 0.05
 #: A cell is named as unexplained beyond this |z|.
 NOISE = 2.0
 
@@ -67,7 +70,7 @@ class Verdict:
         gap: score minus floor.
         gap_se: standard deviation of the score over replicas.
         p_value: share of replicas (and the data itself) whose largest |z| is at least the data's.
-        adequate: p_value > `LEVEL` and no failed draws.
+        adequate: p_value above the level, and no failed draws.
         table: rows, horizons outermost; cells without forecasts are left out.
     """
 
@@ -80,8 +83,14 @@ class Verdict:
     table: tuple[Row, ...]
 
 
-def judge(evidence: Evidence) -> Verdict:
-    """The verdict on a candidate."""
+def judge(evidence: Evidence, *, in_sample: bool = False) -> Verdict:
+    """The verdict on a candidate.
+
+    Args:
+        evidence: scores of the data and of replicas.
+        in_sample: whether the data are those that the candidate was calibrated on.
+    """
+    level = LEVEL_IN_SAMPLE if in_sample else LEVEL
     null, own = evidence.null, evidence.observed
     used = own.count > 0
     z, null_z = _standardise(own.crps, null.crps)
@@ -96,7 +105,7 @@ def judge(evidence: Evidence) -> Verdict:
         gap=evidence.score - floor,
         gap_se=float(evidence.null_scores.std(ddof=1)),
         p_value=p_value,
-        adequate=p_value > LEVEL and evidence.failed == 0.0,
+        adequate=p_value > level and evidence.failed == 0.0,
         table=_table(evidence, z, used),
     )
 

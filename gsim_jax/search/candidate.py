@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gsim_jax import diagnose
-from gsim_jax.calibrate import Calibration, Calibrator, Objective, Settings
+from gsim_jax.calibrate import FEW, Calibration, Calibrator, Objective, Settings
 from gsim_jax.propose import Proposal
 from gsim_jax.search.evidence import Replicas, gather, named_key
 from gsim_jax.simulator.check import failures, load_program, unread
@@ -20,8 +20,8 @@ from gsim_jax.simulator.program import Program
 from gsim_jax.simulator.sandbox import Sandbox
 from gsim_jax.task import SimulatorError, Task, Trajectories
 
-#: Data sets drawn from a candidate for its noise floor.
-REPLICAS = 128
+#: Data sets drawn from a candidate for its noise floor; more where data are few and cheap.
+REPLICAS, REPLICAS_OF_FEW = 128, 256
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,9 @@ def build_candidate(
     calibrated = time.perf_counter()
     stage("diagnose", 0.0)
     _, data = setting.held_out
+    count = REPLICAS if len(data) >= FEW else REPLICAS_OF_FEW
     evidence, replicas, parts = gather(
-        objective, calibration.u, data, replicas=REPLICAS, seed=setting.seed
+        objective, calibration.u, data, replicas=count, seed=setting.seed
     )
     done = time.perf_counter()
     times = {
@@ -139,7 +140,7 @@ def _diagnosis(
 ) -> dict[str, Any]:
     split, data = setting.held_out
     schema, space = setting.task.schema, program.parameters
-    verdict = diagnose.judge(evidence)
+    verdict = diagnose.judge(evidence, in_sample=split == "train")
     rules = diagnose.check_rules_on_replicas(schema, replicas.states, data)
     found = [
         *diagnose.from_failures(evidence.failed),
