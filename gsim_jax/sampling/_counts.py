@@ -175,11 +175,13 @@ def hypergeometric_from_bits(
     )
     large = _hypergeometric_large(bits, tail, few, many, taken)
     urn = jnp.maximum(g + b, 2.0)
-    mean = m * g / urn
-    sd = jnp.sqrt(mean * (b / urn) * ((urn - m) / (urn - 1.0)))
+    mean = shared(m * g / urn)
+    variance = mean * (b / urn) * ((urn - m) / (urn - 1.0))
     # Small urns spread less than a Poisson law: the terms reach further for them.
     k = jnp.where(
-        (mean <= SMALL_MEAN) | (mean + 7.0 * sd < SMALL_TERMS - 1), small.astype(jnp.float32), large
+        (mean <= SMALL_MEAN) | (mean + 7.0 * jnp.sqrt(variance) < SMALL_TERMS - 1),
+        small.astype(jnp.float32),
+        large,
     )
     k = jnp.clip(k, 0.0, jnp.minimum(g, m))
     k = jnp.where(rest, few.astype(jnp.float32) - k, k)

@@ -66,7 +66,7 @@ def small_gamma_log_quantile(
     y = _start(upper, log_tail, tail, w, a, log_gamma)
     value, slope = _log_tail(upper, a, y)
     newton = shared((log_tail - value) / slope)
-    step = newton / jnp.maximum(1.0 + 0.5 * newton * (a - jnp.exp(y) - slope), 0.3)
+    step = newton / jnp.maximum(1.0 + 0.5 * newton * (a - shared(jnp.exp(y)) - slope), 0.3)
     return y + jnp.clip(step, -2.0, 2.0)
 
 
