@@ -183,10 +183,10 @@ class _Search:
         return float(fitness.min())
 
     def distribution(self) -> tuple[np.ndarray, np.ndarray]:
-        """Centre and standard deviation per coordinate, float64[d] each."""
-        deviation = self.state.std * jnp.sqrt(jnp.diag(self.state.C))
+        """Centre float64[d] and covariance float64[d, d]."""
+        covariance = np.asarray(self.state.std**2 * self.state.C, float)
         centre = np.clip(np.asarray(self.state.mean, float), -X_EDGE, X_EDGE)
-        return centre, np.asarray(deviation, float)
+        return centre, (covariance + covariance.T) / 2
 
 
 class _Run:
@@ -328,23 +328,22 @@ class _Run:
         free = np.flatnonzero(~discrete)
         total = np.zeros((len(centre), len(centre)))
         if not 0 < len(free) <= quadratic.MAX_DIMENSION:
-            total[free, free] = np.minimum(spread[free], 1.0) ** 2
+            total[free, free] = np.minimum(np.diag(spread)[free], 1.0)
             return self.finish(centre, total)
-        radius = np.clip(2.0 * spread[free], 0.03, 0.5)
+        shape = quadratic.cloud_shape(spread[np.ix_(free, free)], 0.03, 0.5)
         candidates = [centre]
         for r in range(rounds):
             size = quadratic.cloud_size(len(free), self.members)
             points = quadratic.cloud(len(free), size, int(self._key(r, "cloud")[0]))
             x = np.tile(candidates[-1], (size, 1))
-            x[:, free] += points * radius
+            x[:, free] += points @ shape.T
             scores = np.mean([self.unit_scores(x, self._fresh()) for _ in range(passes)], axis=0)
             fitted = quadratic.fit(points, scores)
             moved = candidates[-1].copy()
-            moved[free] = np.clip(moved[free] + fitted.step * radius, -X_EDGE, X_EDGE)
+            moved[free] = np.clip(moved[free] + shape @ fitted.step, -X_EDGE, X_EDGE)
             candidates.append(moved)
-            small = quadratic.covariance(fitted, radius, self.units)
-            # The next cloud is as wide as the error: wider is biased, narrower sees roughness.
-            radius = np.clip(2.0 * np.sqrt(np.diag(small)), 0.02, 0.7)
+            small = quadratic.covariance(fitted, shape, self.units)
+            shape = quadratic.cloud_shape(small, 0.02, 0.7)
             self._tick()
         total[np.ix_(free, free)] = small
         return self.finish(self._best(np.stack(candidates), passes), total)

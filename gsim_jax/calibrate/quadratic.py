@@ -18,11 +18,15 @@ from gsim_jax.simulator.parameters import sobol
 
 #: A quadratic in more coordinates than this would need more points than it is worth.
 MAX_DIMENSION = 12
+#: Half-width of a cloud in standard errors: wider is biased, narrower sees the scores' roughness.
+WIDTH = 2.0
+#: Standard error, in radii of the cloud, beyond which a fit says nothing about a direction.
+FLAT = 2.0
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted quadratic around a centre, in coordinates z of the cloud (radius 1 per axis).
+    """A fitted quadratic around a centre, in coordinates z of the cloud: x = centre + shape z.
 
     Attributes:
         step: float64[d], from the centre to the minimum, at most `reach` long.
@@ -50,6 +54,21 @@ def cloud(dimension: int, count: int, seed: int) -> np.ndarray:
     return np.concatenate([points, -points])[:count]
 
 
+def cloud_shape(covariance: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Axes of a cloud as wide as the errors: x = centre + shape z, float64[d, d].
+
+    Parameters that make up for one another have a long and narrow error ellipse. A cloud that is
+    no ellipse is either too narrow along it or far too wide across it, where no quadratic holds.
+
+    Args:
+        covariance: float64[d, d] of x, from the search or from the last fit.
+        low: the shortest half-axis.
+        high: the longest one.
+    """
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.clip(WIDTH * np.sqrt(np.maximum(values, 0.0)), low, high)
+
+
 def fit(points: np.ndarray, scores: np.ndarray, reach: float = 2.0) -> Fit:
     """Fits score(z) = c + b z + z H z / 2 by least squares.
 
@@ -74,9 +93,10 @@ def fit(points: np.ndarray, scores: np.ndarray, reach: float = 2.0) -> Fit:
     hessian[upper] = mean[1 + dimension :]
     hessian = hessian + hessian.T
     values, vectors = np.linalg.eigh(hessian)
-    floor = max(np.linalg.norm(gradient) / reach, 1e-3 * float(np.abs(values).max()), 1e-12)
-    raised = np.maximum(values, floor)
-    step = -vectors @ ((vectors.T @ gradient) / raised)
+    along = vectors.T @ gradient
+    floor = max(1e-3 * float(np.abs(values).max()), 1e-12)
+    raised = np.maximum(values, np.maximum(np.abs(along) / reach, floor))
+    step = -vectors @ (along / raised)
     length = float(np.linalg.norm(step))
     if length > reach:
         step *= reach / length
@@ -84,25 +104,27 @@ def fit(points: np.ndarray, scores: np.ndarray, reach: float = 2.0) -> Fit:
     return Fit(step, (vectors * positive) @ vectors.T, beta[1 : 1 + dimension].T)
 
 
-def covariance(fitted: Fit, radius: np.ndarray, trajectories: int) -> np.ndarray:
+def covariance(fitted: Fit, shape: np.ndarray, trajectories: int) -> np.ndarray:
     """Covariance of the estimate in the coordinates of the search, float64[d, d].
 
     Args:
         fitted: the last fit.
-        radius: float64[d], what one radius of the cloud is in the search's coordinates, in which
-            the prior is standard normal.
+        shape: float64[d, d], from the cloud's coordinates to those of the search, in which the
+            prior is standard normal.
         trajectories: number of trajectories behind the units.
 
     Returns:
         Sandwich covariance combined with the prior, so that what the data do not determine has
         the prior's standard deviation of 1 and not an infinite one.
     """
-    scale = 1.0 / radius
-    hessian = fitted.hessian * np.outer(scale, scale)
-    middle = covariance_of_mean(fitted.slopes * scale, trajectories)
-    values, vectors = np.linalg.eigh(hessian)
+    units, dimension = fitted.slopes.shape
+    values, vectors = np.linalg.eigh(fitted.hessian)
     inverse = (vectors / np.maximum(values, 1e-12)) @ vectors.T
-    sandwich = inverse @ middle @ inverse
+    sandwich = inverse @ covariance_of_mean(fitted.slopes, trajectories) @ inverse
+    # d slopes were made to vanish on average (MacKinnon and White, 1985, HC1).
+    sandwich *= (units - 1) / max(units - dimension, 1)
+    spread, axes = np.linalg.eigh((sandwich + sandwich.T) / 2)
+    sandwich = shape @ ((axes * np.clip(spread, 0.0, FLAT**2)) @ axes.T) @ shape.T
     # Parallel sum with the prior's unit covariance, A (A + I)^-1, by eigenvalues: A may be huge.
     spread, axes = np.linalg.eigh((sandwich + sandwich.T) / 2)
     spread = np.maximum(spread, 0.0)

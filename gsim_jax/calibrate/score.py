@@ -112,7 +112,7 @@ def score_forecast(forecast: Forecast, scale: jax.Array) -> Scores:
         return energy, crps, jnp.mean(error, 1) * scale, below, spread
 
     energy, crps, error, below, spread = jax.vmap(one, in_axes=(1, 0))(forecast.draws, scale)
-    counted = forecast.valid[:, None] & forecast.seen
+    counted = forecast.valid[:, None] & forecast.seen[None]
     valid = jnp.any(counted, axis=-1)
 
     def keep(x: jax.Array) -> jax.Array:
