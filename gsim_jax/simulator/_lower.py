@@ -21,7 +21,12 @@ _INLINED = {
 }  # fmt: skip
 # Primitives that hand their arguments on.
 _IDENTITIES = {"copy", "copy_p", "device_put", "name", "optimization_barrier", "pvary"}
+_DECOMPOSITION = (
+    "matrix decompositions are not available: write small systems out by hand, or iterate with "
+    "lax.fori_loop"
+)
 _HINTS = {
+    **dict.fromkeys(("lu", "cholesky", "qr", "eigh", "svd", "triangular_solve"), _DECOMPOSITION),
     "while": "a loop must have a length known when traced: use lax.scan, or lax.fori_loop with "
     "literal bounds, and mask the turns that should do nothing with jnp.where",
     "igamma": "incomplete gamma functions loop until convergence: use the draws instead",

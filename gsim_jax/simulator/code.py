@@ -334,7 +334,7 @@ _MISFITS = (TypeError, ValueError, IndexError, OverflowError, ZeroDivisionError,
             NotImplementedError, KeyError, AttributeError)  # fmt: skip
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=2048)
 def _infer(name: str, raw: str, leaves: tuple[Shaped, ...]) -> list[Shaped] | str:
     # The same few operations come again and again, and an abstract evaluation takes a millisecond.
     operation = TABLE[name]

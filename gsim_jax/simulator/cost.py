@@ -45,7 +45,7 @@ class Budget:
         fused: element-by-element operations that hang together without a draw, loop, sum or
             look-up between. Compilers turn them into one straight run of code, which LLVM's
             scheduler (in jaxlib 0.10) cannot digest beyond some hundred: it takes all memory.
-        elements: elements of any one value.
+        elements: elements of any one value, and of all results of one function together.
         draws: draw sites.
         depth: loops inside one another.
         bytes: length of the document.

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
-#: More coefficients than this are not followed, nor are arrays of more atoms than the second.
+#: Forms of more coefficients than this are not followed, nor more atoms in all.
 MOST_COEFFICIENTS, MOST_ATOMS = 200_000, 512
+#: Coefficients of all forms of a program together (80 MB).
+MOST_TOGETHER = 10_000_000
 
 #: float64[*shape, atoms + 1]: coefficients of the atoms, then a constant; None for "not linear".
 Form = np.ndarray | None

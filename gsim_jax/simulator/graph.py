@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from gsim_jax.simulator.vocabulary import Shaped
 
 Names = frozenset[str]
 _NOTHING: Names = frozenset()
+_MOST_TURNS = 30
 
 
 class Flow(NamedTuple):
@@ -124,6 +126,7 @@ class _Atoms:
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._sources: list[str | None] = []
         self._states = set(states)
+        self._kept = 0
         for function in functions:
             for path, leaf in zip(function.paths, function.code.inputs, strict=True):
                 self._enter(self._label(function.name, path), path, leaf)
@@ -179,7 +182,8 @@ class _Atoms:
 
     def known(self, form: Form, sources: Names) -> Flow:
         """A flow whose sources are those that its form names, if it has one."""
-        if form is None:
+        self._kept += 0 if form is None else form.size
+        if form is None or self._kept > forms.MOST_TOGETHER:
             return Flow(sources)
         rows = form[..., :-1].reshape(-1, self.count)
         part = rows * self._is_state
@@ -229,11 +233,12 @@ def _follow_scan(step: Step, arguments: Sequence[Flow], atoms: _Atoms) -> list[F
     consts = list(arguments[:first])
     rows = [Flow(flow.sources) for flow in arguments[last:]]
     carry = [flow.sources for flow in arguments[first:last]]
-    while True:
-        # Sources of a carry grow turn by turn until nothing is added.
+    for turn in itertools.count():
+        # Sources of a carry grow turn by turn until nothing is added. Bodies that hand values along
+        # a long chain of carries are cut short: every carry is given all that any one has.
         results = _follow(step.body, [*consts, *map(Flow, carry), *rows], atoms)
         grown = [old | new.sources for old, new in zip(carry, results[: last - first], strict=True)]
         if grown == carry:
             break
-        carry = grown
+        carry = grown if turn < _MOST_TURNS else [_NOTHING.union(*grown)] * len(grown)
     return [*map(Flow, carry), *(Flow(flow.sources) for flow in results[last - first :])]

@@ -89,6 +89,9 @@ class Linker:
         listed = [entry["outputs"][n] for n in names]
         inputs = [allowed[path] for path in paths]
         code, shapes = self.reader.code(inputs, entry["operations"], listed, where, 1, 0)
+        limit = self.reader.budget.elements
+        if sum(leaf.size for leaf in shapes) > limit:
+            refuse("too-large", f"{where}.outputs", f"expected at most {limit} elements together")
         if name == "implied" and code.draws:
             refuse("bad-document", where, "implied must not draw")
         return Function(name, tuple(paths), code, names, tuple(shapes))

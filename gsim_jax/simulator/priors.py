@@ -78,6 +78,11 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31
 
 
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 def _need(holds: bool, prior: str, text: str) -> None:
     if not holds:
         raise PriorError(f"{prior}: {text}")
@@ -103,7 +108,7 @@ def _positive(name: str, a: dict[str, Any]) -> None:
 
 def _integer(name: str, a: dict[str, Any]) -> None:
     for argument, value in a.items():
-        _need(_is_integer(value), name, f"{argument} must be an integer; got {value!r}")
+        _need(_is_integer(value), name, f"{argument} must be an integer; got {_short(value)}")
     _need(a["low"] <= a["high"], name, f"low must not be above high; got {a['low']}, {a['high']}")
     _need(a["high"] - a["low"] < 2**24, name, "high - low must be below 2**24")
 
@@ -132,10 +137,12 @@ def check_arguments(prior: str, arguments: dict[str, Any]) -> None:
         PriorError: an unknown family, a missing or unknown argument, or a value out of range.
     """
     if prior not in FAMILIES:
-        raise PriorError(f"expected a prior out of {', '.join(FAMILIES)}; got {prior!r}")
+        raise PriorError(f"expected a prior out of {', '.join(FAMILIES)}; got {_short(prior)}")
     names, check, _ = FAMILIES[prior]
     if set(arguments) != set(names):
-        raise PriorError(f"{prior}: expected arguments {', '.join(names)}; got {list(arguments)}")
+        raise PriorError(
+            f"{prior}: expected arguments {', '.join(names)}; got {_short(list(arguments))}"
+        )
     if prior == "Choice":
         values = arguments["values"]
         fits = isinstance(values, list) and 1 <= len(values) <= 1000
@@ -143,7 +150,7 @@ def check_arguments(prior: str, arguments: dict[str, Any]) -> None:
         return
     for name in names:
         value = arguments[name]
-        _need(_is_number(value), prior, f"{name} must be a finite number; got {value!r}")
+        _need(_is_number(value), prior, f"{name} must be a finite number; got {_short(value)}")
     check(prior, arguments)
 
 
@@ -158,9 +165,9 @@ def check_guess(prior: str, arguments: dict[str, Any], guess: Any, shape: Sequen
     if isinstance(guess, list | tuple) and len(values) != size:
         raise PriorError(f"{prior}: guess needs 1 or {size} values; got {len(values)}")
     for value in values:
-        _need(_is_number(value), prior, f"guess must be a finite number; got {value!r}")
+        _need(_is_number(value), prior, f"guess must be a finite number; got {_short(value)}")
         holds = FAMILIES[prior][2](arguments, value)
-        _need(holds, prior, f"guess {value!r} is outside of the prior's range {arguments}")
+        _need(holds, prior, f"guess {value} is outside of the prior's range {_short(arguments)}")
 
 
 def check_shape(shape: Any) -> tuple[int, ...]:
@@ -172,9 +179,9 @@ def check_shape(shape: Any) -> tuple[int, ...]:
     dims = (shape,) if _is_integer(shape) else shape
     fits = isinstance(dims, list | tuple) and len(dims) <= 4
     if not fits or not all(_is_integer(d) and d > 0 for d in dims):
-        raise PriorError(f"shape must be a tuple of positive integers; got {shape!r}")
+        raise PriorError(f"shape must be a tuple of positive integers; got {_short(shape)}")
     if math.prod(dims) > MOST_ELEMENTS:
-        raise PriorError(f"shape {shape!r} has more than {MOST_ELEMENTS} elements")
+        raise PriorError(f"shape {_short(shape)} has more than {MOST_ELEMENTS} elements")
     return tuple(dims)
 
 
@@ -196,7 +203,9 @@ def _declare(
     check_guess(prior, arguments, guess, dims)
     for name, text, most in (("unit", unit, MOST_UNIT), ("doc", doc, MOST_DOC)):
         fits = isinstance(text, str) and len(text) <= most
-        _need(fits, prior, f"{name} must be a text of at most {most} characters; got {text!r:.80}")
+        _need(
+            fits, prior, f"{name} must be a text of at most {most} characters; got {_short(text)}"
+        )
     return Prior(prior, arguments, guess, dims, unit, doc)
 
 

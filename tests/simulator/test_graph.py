@@ -153,3 +153,14 @@ def test_unknown_labels_are_named() -> None:
 def test_states_that_a_program_never_reads_may_be_in_an_invariant() -> None:
     graph = file("    return {'x': 1}", "'S': x, 'I': 0, 'R': 0")
     assert edges(graph.modulo(TOTAL)) == edges(graph) == set()
+
+
+def test_long_chains_of_carries_are_cut_short() -> None:
+    # What enters at one end takes 60 turns to the other: the graph may say more, never less.
+    graph = file(
+        "    def turn(c, _):\n        return (state['S'] * 1, *c[:-1]), None\n"
+        "    c = lax.scan(turn, (0,) * 60, None, length=60)[0]\n"
+        "    return {'x': c[59]}",
+        "'R': x",
+    )
+    assert {"S>R"} <= edges(graph)

@@ -90,6 +90,8 @@ def _stack(*arrays: Any, axis: int) -> Any:
 
 
 def _unstack(x: Any, *, axis: int) -> Any:
+    if x.shape[axis] > _MANY:
+        raise ValueError(f"at most {_MANY} parts")
     return [lax.index_in_dim(x, i, axis, keepdims=False) for i in range(x.shape[axis])]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from gsim_jax.simulator.vocabulary import fields
-from gsim_jax.simulator.vocabulary.operation import Operation, Unencodable, per_output
+from gsim_jax.simulator.vocabulary.operation import Operation, Shaped, Unencodable, per_output
 
 # Weights are counted operations per element, 1 being a fused addition. They were measured on one
 # CPU core with 25 elements a lane, and order programs; they do not predict times.
@@ -46,6 +47,7 @@ _DEAR_UNARY = {
     "lgamma": (lax.lgamma, 30),
     "log": (lax.log, 6),
     "log1p": (lax.log1p, 8),
+    "log2": (jnp.log2, 6),  # a primitive since JAX 0.12
     "logistic": (lax.logistic, 8),
     "rsqrt": (lax.rsqrt, 2),
     "sin": (lax.sin, 8),
@@ -108,6 +110,14 @@ def _encode_convert(parameters: Any) -> dict[str, Any]:
     return {"dtype": str(np.dtype(parameters["new_dtype"]))}
 
 
+def _polynomial(x: Any, *coefficients: Any) -> Any:
+    # Horner's rule, from the highest degree down; a primitive since JAX 0.12.
+    *lower, value = coefficients
+    for coefficient in reversed(lower):
+        value = value * x + coefficient
+    return jnp.broadcast_to(value, x.shape)
+
+
 _ROUNDING = {
     "away": lax.RoundingMethod.AWAY_FROM_ZERO,
     "even": lax.RoundingMethod.TO_NEAREST_EVEN,
@@ -123,6 +133,10 @@ def _encode_power(parameters: Any) -> dict[str, Any]:
     if abs(int(parameters["y"])) > 1000:
         raise Unencodable("an integer power above 1000")
     return {"power": int(parameters["y"])}
+
+
+def _per_argument(p: Mapping[str, Any], ins: Sequence[Shaped], outs: Sequence[Shaped]) -> int:
+    return 2 * len(ins) * outs[0].size
 
 
 def _unary(name: str, function: Any, weight: int) -> Operation:
@@ -157,6 +171,9 @@ OPERATIONS = (
     Operation("le_total", _le_total, ("le_to",), cost=per_output(6), arity=(2, 2), bulk=6),
     Operation("lt_total", _lt_total, ("lt_to",), cost=per_output(6), arity=(2, 2)),
     Operation("eq_total", _eq_total, ("eq_to",), cost=per_output(6), arity=(2, 2)),
+    Operation(
+        "polynomial", _polynomial, ("polynomial",), cost=_per_argument, arity=(2, 65), bulk=8
+    ),
     Operation("copy", lambda x: jnp.asarray(x), ("copy",)),
     Operation(
         "reduce_precision",
