@@ -75,12 +75,12 @@ def run(program: Program, schema, profile, seed: int):
     joined = jax.tree.map(
         lambda a, b: np.concatenate([np.asarray(a)[:, None], np.asarray(b)], axis=1), first, path
     )
-    return joined, observed
+    return joined
 
 
 def check(structure: Structure, schema, profile, seed: int) -> None:
     program = program_of(structure, schema, profile)
-    path, _observed = run(program, schema, profile, seed)
+    path = run(program, schema, profile, seed)
     assert set(path) == set(program.states)
     for name, spec in program.states.items():
         assert np.isfinite(path[name].astype(float)).all(), name
@@ -141,11 +141,11 @@ def test_far_along_a_random_walk_of_edits_programs_still_run(case: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("case", CASES)
 def test_every_step_of_a_random_walk_of_edits_runs(case: str, seed: int) -> None:
     schema, profile = CASES[case]()
-    for structure in walk(case, 12, seed):
+    for structure in walk(case, 6, seed):
         check(structure, schema, profile, seed)
 
 
