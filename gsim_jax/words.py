@@ -169,15 +169,13 @@ def draw_words(
         uint32[*shape] for one word per draw, else uint32[*shape, count]. Word j of draw i has
         counter ``start + i * count + j``.
     """
-    first = jnp.asarray(start).astype(jnp.uint32)
-    if shape:
-        offsets = np.arange(math.prod(shape), dtype=np.uint32).reshape(shape) * np.uint32(count)
-        first = first + offsets
+    start = jnp.asarray(start).astype(jnp.uint32)
+    index = np.arange(math.prod(shape) * count, dtype=np.uint32).reshape(*shape, count)
     if count == 1:
-        return generator(lane_key, t, first)
+        return generator(lane_key, t, start + index[..., 0])
     if count > _SEPARATE_WORDS:
-        return generator(lane_key, t, first[..., None] + np.arange(count, dtype=np.uint32))
-    parts = [generator(lane_key, t, first + np.uint32(j)) for j in range(count)]
+        return generator(lane_key, t, start + index)
+    parts = [generator(lane_key, t, start + index[..., j]) for j in range(count)]
     return jnp.stack(parts, axis=-1)
 
 

@@ -32,12 +32,6 @@ def tails(bits: jax.Array) -> tuple[jax.Array, jax.Array]:
     return upper, magnitude * np.float32(2.0**-32) + np.float32(2.0**-33)
 
 
-def unit(bits: jax.Array) -> jax.Array:
-    """u in (0, 1] as float32: fine near 0, rounded to 2^-24 near 1."""
-    upper, tail = tails(bits)
-    return jnp.where(upper, 1.0 - tail, tail)
-
-
 def settle(draw: jax.Array, tail: jax.Array) -> jax.Array:
     """Divide a draw by a one that no compiler can see.
 

@@ -19,57 +19,56 @@ Draw = Callable[..., jax.Array]
 
 
 class Deviation(NamedTuple):
-    """Largest errors of a sampler's CDF over a grid."""
+    """Largest errors of a sampler's CDF over a grid, and where they are."""
 
     absolute: float
-    """max |CDF error|."""
-    relative: float
-    """max |CDF error| / tail probability, where that is at least 1e-7."""
+    relative: float  # over the tail probability, where that is at least 1e-7
+    where: str
 
 
 @partial(jax.jit, static_argnums=0)
-def _words_up_to(draw: Draw, k: jax.Array, *arguments: jax.Array) -> jax.Array:
-    """Number of words, minus one, that draw at most k; uint32 maximum when all of them do.
+def words_up_to(draw: Draw, k: jax.Array, *arguments: jax.Array) -> jax.Array:
+    """How many words draw at most k, uint32, for k and parameters of one shape.
 
-    Returns -1 as float64-safe pairs would; callers use ``words_up_to``.
+    The very last word is never looked at, which changes the CDF by 2^-32.
     """
-    low = jnp.zeros(k.shape, jnp.uint32)  # words below low draw at most k
 
     def halve(i: jax.Array, low: jax.Array) -> jax.Array:
         step = jnp.uint32(1) << (jnp.uint32(31) - i.astype(jnp.uint32))
         middle = low + (step - jnp.uint32(1))
         return jnp.where(draw(middle, *arguments) <= k, low + step, low)
 
-    low = jax.lax.fori_loop(0, 32, halve, low)
-    return low
+    return jax.lax.fori_loop(0, 32, halve, jnp.zeros(k.shape, jnp.uint32))
 
 
-def words_up_to(draw: Draw, k: np.ndarray, *arguments: np.ndarray) -> np.ndarray:
-    """How many words draw at most k, float64, for arrays of k and parameters of one shape.
-
-    The search leaves out the last word of all, which changes the CDF by 2^-32.
-    """
-    return np.asarray(_words_up_to(draw, k, *arguments)).astype(np.float64)
-
-
-def deviation(
-    draw: Draw,
-    k: np.ndarray,
-    below: np.ndarray,
-    above: np.ndarray,
-    *arguments: np.ndarray,
+def compare(
+    draw: Draw, k: np.ndarray, below: np.ndarray, above: np.ndarray, *arguments: np.ndarray
 ) -> Deviation:
-    """Compare the sampler's CDF with exact probabilities at k.
+    """The sampler's CDF against exact probabilities.
 
     Args:
-        draw: from_bits of a law. k: values, any shape.
-        below: P(X <= k), float64. above: P(X > k), float64.
+        draw: from_bits of a law that takes one word.
+        k: values, any shape.
+        below: P(X <= k), float64.
+        above: P(X > k), float64.
         *arguments: parameters of the law, of the shape of k.
     """
-    words = words_up_to(draw, k, *arguments)
-    lower = below < 0.5
-    error = np.where(lower, words * 2.0**-32 - below, above - (2.0**32 - words) * 2.0**-32)
+    words = np.asarray(words_up_to(draw, jnp.asarray(k), *map(jnp.asarray, arguments)))
+    words = words.astype(np.float64)
+    error = np.where(below < 0.5, words * 2.0**-32 - below, above - (2.0**32 - words) * 2.0**-32)
     tail = np.minimum(below, above)
-    seen = tail >= 1e-7
-    relative = np.abs(error[seen] / tail[seen])
-    return Deviation(float(np.abs(error).max()), float(relative.max(initial=0.0)))
+    relative = np.where(tail >= 1e-7, np.abs(error) / np.maximum(tail, 1e-300), 0.0)
+    at = np.unravel_index(np.argmax(np.abs(error)), error.shape)
+    where = f"k={k[at]} of {[float(a[at]) for a in arguments]}"
+    return Deviation(float(np.abs(error).max()), float(relative.max()), where)
+
+
+def spread(low: np.ndarray, high: np.ndarray, points: int) -> np.ndarray:
+    """int32[rows, points]: integers from low to high, all of them where there are few."""
+    steps = np.linspace(0.0, 1.0, points)
+    return np.round(low[:, None] + (high - low)[:, None] * steps).astype(np.int32)
+
+
+def rows(*columns: np.ndarray, like: np.ndarray) -> list[np.ndarray]:
+    """Columns of parameters, one value per row of k, copied along the row."""
+    return [np.ascontiguousarray(np.broadcast_to(c[:, None], like.shape)) for c in columns]
