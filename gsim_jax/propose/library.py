@@ -28,6 +28,7 @@ _PAIR_TURN = 0.4
 _EVIDENCE = 0.6
 #: Over-dispersion makes any misfit bearable, so the first edits are mechanisms.
 _SCATTER_LATER, _MECHANISMS_UNTIL = 0.8, 1
+_SCATTER_DUE = 1.0
 #: So many of the best single edits of the best parent are tried in pairs.
 _PAIRED = 8
 #: Ideas of the first round keep their order among the edits of later rounds.
@@ -96,12 +97,16 @@ def _weighed(
     said = [evidence(edit, parent) for edit in found]
     most = max([*said, 1e-9])
     early = _SCATTER_LATER * (brief.round <= _MECHANISMS_UNTIL)
+    # After that the best parent, if still refuted, is tried with scatter in every flow: what is
+    # then left over is what no scatter explains.
+    due = _SCATTER_DUE * (not early and not less and not parent.adequate)
     return [
         (
             edit.weight
             + _EVIDENCE * max(amount, 0.0) / most
             - less
-            - early * (edit.kind == "scatter"),
+            - early * (edit.kind == "scatter")
+            + due * (edit.key == "scatter:all"),
             edit,
         )
         for edit, amount in zip(found, said, strict=True)
