@@ -172,13 +172,15 @@ class _Search:
     def step(self, fitness_of: Callable[[np.ndarray], np.ndarray]) -> float:
         """One generation; its best fitness."""
         ask, tell = jax.random.split(jax.random.fold_in(self.key, self.generation))
-        population, state = self.strategy.ask(ask, self.state, self.params)
+        with jax.numpy_rank_promotion("allow"):  # evosax adds vectors to matrices
+            population, state = self.strategy.ask(ask, self.state, self.params)
         x = np.asarray(population, float)
         fitness = fitness_of(x)
         # A soft wall: beyond the edge Phi is flat and the strategy would drift.
         wall = fitness + np.sum(np.maximum(np.abs(x) - X_EDGE, 0) ** 2, axis=1)
         wall = jnp.asarray(wall, jnp.float32)
-        self.state, _ = self.strategy.tell(tell, population, wall, state, self.params)
+        with jax.numpy_rank_promotion("allow"):
+            self.state, _ = self.strategy.tell(tell, population, wall, state, self.params)
         self.generation += 1
         return float(fitness.min())
 

@@ -20,8 +20,11 @@ from gsim_jax.simulator.parameters import sobol
 MAX_DIMENSION = 12
 #: Half-width of a cloud in standard errors: wider is biased, narrower sees the scores' roughness.
 WIDTH = 2.0
-#: Standard error, in radii of the cloud, beyond which a fit says nothing about a direction.
+#: Standard error, in radii of the cloud, of directions that a fit says nothing about.
 FLAT = 2.0
+#: Slopes and curvatures below this many of their own standard errors are noise of the fit. What no
+#: score depends on gets some of either from points that no quadratic meets, never zeros.
+CLEAR = 2.0
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Fit:
 
     Attributes:
         step: float64[d], from the centre to the minimum, at most `reach` long.
-        hessian: float64[d, d], positive definite.
+        hessian: float64[d, d], positive semidefinite; 0 in directions in which the curvature does
+            not stand out of the fit's own noise.
         slopes: float64[n, d], gradient of each unit's score at the centre.
     """
 
@@ -80,7 +84,7 @@ def fit(points: np.ndarray, scores: np.ndarray, reach: float = 2.0) -> Fit:
 
     Returns:
         The fit. Directions of negative or vanishing curvature are given the smallest curvature
-        that the step length allows.
+        that the step length allows; where the slope is noise as well, no step is taken.
     """
     count, dimension = points.shape
     upper = np.triu_indices(dimension)
@@ -94,14 +98,26 @@ def fit(points: np.ndarray, scores: np.ndarray, reach: float = 2.0) -> Fit:
     hessian = hessian + hessian.T
     values, vectors = np.linalg.eigh(hessian)
     along = vectors.T @ gradient
-    floor = max(1e-3 * float(np.abs(values).max()), 1e-12)
-    raised = np.maximum(values, np.maximum(np.abs(along) / reach, floor))
-    step = -vectors @ (along / raised)
+    # Along an axis v the slope is b v and the curvature 2 sum over i <= j of beta_ij v_i v_j.
+    residual = scores.mean(axis=1) - design @ mean
+    noise = residual @ residual / max(count - design.shape[1], 1) * np.linalg.inv(design.T @ design)
+    linear, square = (
+        noise[1 : 1 + dimension, 1 : 1 + dimension],
+        noise[1 + dimension :, 1 + dimension :],
+    )
+    pairs = 2.0 * vectors[upper[0]] * vectors[upper[1]]
+    slope_error = np.sqrt(np.einsum("ik,ij,jk->k", vectors, linear, vectors))
+    curve_error = np.sqrt(np.einsum("ik,ij,jk->k", pairs, square, pairs))
+    largest = max(float(np.abs(values).max()), 1e-12)
+    curved = values > np.maximum(CLEAR * curve_error, 1e-9 * largest)
+    sloped = np.abs(along) > CLEAR * slope_error
+    raised = np.maximum(values, np.maximum(np.abs(along) / reach, 1e-3 * largest))
+    step = -vectors @ np.where(curved | sloped, along / raised, 0.0)
     length = float(np.linalg.norm(step))
     if length > reach:
         step *= reach / length
-    positive = np.maximum(values, 1e-9 * max(float(np.abs(values).max()), 1e-12))
-    return Fit(step, (vectors * positive) @ vectors.T, beta[1 : 1 + dimension].T)
+    known = (vectors * np.where(curved, values, 0.0)) @ vectors.T
+    return Fit(step, known, beta[1 : 1 + dimension].T)
 
 
 def covariance(fitted: Fit, shape: np.ndarray, trajectories: int) -> np.ndarray:
@@ -119,10 +135,13 @@ def covariance(fitted: Fit, shape: np.ndarray, trajectories: int) -> np.ndarray:
     """
     units, dimension = fitted.slopes.shape
     values, vectors = np.linalg.eigh(fitted.hessian)
-    inverse = (vectors / np.maximum(values, 1e-12)) @ vectors.T
+    curved = values > 1e-9 * max(float(values.max()), 1e-12)
+    known, unknown = vectors[:, curved], vectors[:, ~curved]
+    inverse = (known / values[curved]) @ known.T
     sandwich = inverse @ covariance_of_mean(fitted.slopes, trajectories) @ inverse
     # d slopes were made to vanish on average (MacKinnon and White, 1985, HC1).
     sandwich *= (units - 1) / max(units - dimension, 1)
+    sandwich += FLAT**2 * unknown @ unknown.T
     spread, axes = np.linalg.eigh((sandwich + sandwich.T) / 2)
     sandwich = shape @ ((axes * np.clip(spread, 0.0, FLAT**2)) @ axes.T) @ shape.T
     # Parallel sum with the prior's unit covariance, A (A + I)^-1, by eigenvalues: A may be huge.
