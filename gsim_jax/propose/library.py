@@ -28,7 +28,10 @@ _PAIR_TURN = 0.4
 _EVIDENCE = 0.6
 #: Over-dispersion makes any misfit bearable, so the first edits are mechanisms.
 _SCATTER_LATER, _MECHANISMS_UNTIL = 0.8, 1
+#: After that, scatter in every flow is this much more plausible for a refuted leader.
 _SCATTER_DUE = 1.0
+#: An edit that did not help one parent is this much less plausible for the others.
+_FAILED = 0.5
 #: So many of the best single edits of the best parent are tried in pairs.
 _PAIRED = 8
 #: Ideas of the first round keep their order among the edits of later rounds.
@@ -75,19 +78,48 @@ class LibraryProposer:
 
     def _edited(self, brief: Brief) -> list[_Option]:
         context = Context(brief.schema, brief.profile)
-        found = []
         known = [parent for parent in brief.parents if parent.structure is not None]
-        for rank, parent in enumerate(known):
-            structure = Structure.from_json(parent.structure or {})
-            single = _weighed(parent, edits(structure, context), brief, _PER_RANK * rank)
-            found += [_option((edit,), weight, parent) for weight, edit in single]
+        start = [Structure.from_json(parent.structure or {}) for parent in known]
+        offers = [edits(structure, context) for structure in start]
+        failed = _disappointing(start, offers, set(brief.tried))
+        found = []
+        for rank, (parent, offered) in enumerate(zip(known, offers, strict=True)):
+            single = _weighed(parent, offered, failed, brief, _PER_RANK * rank)
+            due = _SCATTER_DUE * _scatter_is_due(parent, rank, brief)
+            found += [
+                _option((edit,), weight + due * (edit.key == "scatter:all"), parent)
+                for weight, edit in single
+            ]
             if rank == 0:
                 found += _pairs(single, parent, context, brief)
         return found
 
 
+def _scatter_is_due(parent: Parent, rank: int, brief: Brief) -> bool:
+    """Whether mechanisms had their turn and the best parent is refuted all the same.
+
+    Scatter in every flow is then tried on it: what is left over is what no scatter explains.
+    """
+    return brief.round > _MECHANISMS_UNTIL and rank == 0 and not parent.adequate
+
+
+def _disappointing(
+    start: list[Structure], offers: list[list[Edit]], tried: set[str]
+) -> frozenset[str]:
+    """Keys of edits that were tried on one of the parents and did not rise above it."""
+    found: set[str] = set()
+    above: set[str] = set()
+    for structure, offered in zip(start, offers, strict=True):
+        for edit in offered:
+            mark = fingerprint(edit.structure)
+            if mark in tried and mark not in above:
+                found.add(edit.key)
+        above.add(fingerprint(structure))
+    return frozenset(found)
+
+
 def _weighed(
-    parent: Parent, found: list[Edit], brief: Brief, less: float
+    parent: Parent, found: list[Edit], failed: frozenset[str], brief: Brief, less: float
 ) -> list[tuple[float, Edit]]:
     """Edits of one parent with their plausibility.
 
@@ -97,16 +129,13 @@ def _weighed(
     said = [evidence(edit, parent) for edit in found]
     most = max([*said, 1e-9])
     early = _SCATTER_LATER * (brief.round <= _MECHANISMS_UNTIL)
-    # After that the best parent, if still refuted, is tried with scatter in every flow: what is
-    # then left over is what no scatter explains.
-    due = _SCATTER_DUE * (not early and not less and not parent.adequate)
     return [
         (
             edit.weight
             + _EVIDENCE * max(amount, 0.0) / most
             - less
             - early * (edit.kind == "scatter")
-            + due * (edit.key == "scatter:all"),
+            - _FAILED * (edit.key in failed),
             edit,
         )
         for edit, amount in zip(found, said, strict=True)
@@ -144,7 +173,7 @@ def _choose(options: list[_Option], tried: set[str], count: int, brief: Brief) -
     left, used, chosen = list(unique.values()), dict[str, int](), []
 
     def worth(option: _Option) -> float:
-        repeated = [used.get(kind, 0) for kind in option.kinds]
+        repeated = [min(used.get(kind, 0), 2) for kind in option.kinds]
         less = _REPEATED * sum(repeated) / max(len(repeated), 1)
         return option.weight - less + _PAIR_TURN * (len(chosen) % 2) * (len(repeated) == 2)
 

@@ -42,7 +42,11 @@ def evidence(edit: Edit, parent: Parent) -> float:
         A number to compare with those of other edits of the same parent; 0 where nothing speaks
         for it.
     """
-    total = sum(_finding(edit, finding) for finding in parent.findings)
+    biased = {(f.variable, f.horizon) for f in parent.findings if f.kind == "bias"}
+    total = sum(
+        _finding(edit, finding, (finding.variable, finding.horizon) in biased)
+        for finding in parent.findings
+    )
     for key, u in parent.unit.items():
         side = -1 if u < 0.02 else 1 if u > 0.98 else 0
         if side:
@@ -50,7 +54,7 @@ def evidence(edit: Edit, parent: Parent) -> float:
     return total
 
 
-def _finding(edit: Edit, finding: Finding) -> float:
+def _finding(edit: Edit, finding: Finding, biased: bool) -> float:
     size = min(abs(finding.z), _MOST) / _MOST
     if abs(finding.z) < _NOISE or finding.kind in ("bound", "undetermined", "failure"):
         return 0.0
@@ -59,12 +63,13 @@ def _finding(edit: Edit, finding: Finding) -> float:
         related = finding.related in edit.touches if finding.related else False
         return (0.9 * near if related else 0.1 * near) * size
     if finding.kind == "spread":
-        # Data that scatter more than the simulation may also hide a missing mechanism.
+        # Data that scatter more than the simulation may also hide a missing mechanism; a bad score
+        # without a bias, on the other hand, may be nothing but scatter.
         wanted = "scatter" if finding.z > 0 else "steady"
         return (0.3 * (edit.kind == wanted) + 0.1) * near * size
     if finding.kind == "rule":
         return 0.2 * near * size
-    if edit.kind in ("scatter", "steady", *_DROPS):
+    if edit.kind in ("steady", *_DROPS) or (edit.kind == "scatter" and biased):
         return 0.0
     horizon = {"1": 0.4, "7": 0.25}.get(finding.horizon, 0.2)
     return horizon * near * size

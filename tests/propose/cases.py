@@ -102,7 +102,11 @@ def brief(case: str, **fields) -> Brief:
 
 
 def parent(
-    structure: Structure | None, findings: tuple[Finding, ...] = (), unit=None, number: int = 0
+    structure: Structure | None,
+    findings: tuple[Finding, ...] = (),
+    unit=None,
+    number: int = 0,
+    adequate: bool = False,
 ) -> Parent:
     """A calibrated candidate."""
-    return Parent(number, "", structure, {}, {}, unit or {}, 1.0, 0.5, 0.1, False, findings)
+    return Parent(number, "", structure, {}, {}, unit or {}, 1.0, 0.5, 0.1, adequate, findings)

@@ -15,7 +15,8 @@ from tests.propose.cases import CASES, brief, parent
 def later(case: str, findings=(), number: int = 0, **fields):
     schema, profile = CASES[case]()
     structure = first_ideas(schema, profile)[number].structure
-    parents = (parent(structure.to_json(), tuple(findings)),)
+    adequate = fields.pop("adequate", False)
+    parents = (parent(structure.to_json(), tuple(findings), adequate=adequate),)
     return brief(case, round=fields.pop("round", 1), parents=parents, **fields), structure
 
 
@@ -66,8 +67,8 @@ def test_no_hidden_pool_inside_a_sum_that_the_data_keep() -> None:
 
 def test_scatter_beyond_the_forecast_calls_for_over_dispersion() -> None:
     finding = Finding("I", "1", "spread", 2.0, 9.0, "I varies more than the candidate says")
-    calm, _ = later("closed", round=2)
-    stirred, _ = later("closed", [finding], round=2)
+    calm, _ = later("closed", round=2, adequate=True)
+    stirred, _ = later("closed", [finding], round=2, adequate=True)
     rank = {}
     for name, given in (("calm", calm), ("stirred", stirred)):
         proposals = LibraryProposer().propose(given, 40)
@@ -82,6 +83,28 @@ def test_mechanisms_are_tried_before_over_dispersion() -> None:
         given, _ = later("partly hidden", [finding], number=1, round=number)
         titles = [p.title for p in LibraryProposer().propose(given, 4)]
         assert any("over-dispersed" in title for title in titles) is offered
+
+
+def test_a_refuted_leader_is_tried_with_scatter_in_every_flow_once_mechanisms_had_their_turn() -> (
+    None
+):
+    given, _ = later("partly hidden", number=1, round=2)
+    first = Structure.from_json(LibraryProposer().propose(given, 1)[0].structure)
+    assert all(flow.draw.startswith("unsteady") for flow in first.flows)
+
+
+def test_an_edit_that_did_not_help_one_parent_waits_for_the_others() -> None:
+    schema, profile = CASES["partly hidden"]()
+    best, other = (first_ideas(schema, profile)[i].structure for i in (1, 2))
+    staged = keys("partly hidden", number=2)["stage:first"]
+    parents = (parent(best.to_json(), number=0), parent(other.to_json(), number=1))
+    rank = []
+    for tried in ((), (fingerprint(staged),)):
+        given = brief("partly hidden", round=1, parents=parents, tried=tried)
+        found = [Structure.from_json(p.structure) for p in LibraryProposer().propose(given, 60)]
+        goal = fingerprint(keys("partly hidden", number=1)["stage:first"])
+        rank.append([fingerprint(s) for s in found].index(goal))
+    assert rank[0] < rank[1]
 
 
 def test_a_residual_that_goes_with_an_input_brings_the_input_in() -> None:

@@ -72,10 +72,9 @@ def run(program: Program, schema, profile, seed: int):
         return state, path
 
     first, path = jax.jit(jax.vmap(one))(keys, u, observed)
-    joined = jax.tree.map(
+    return jax.tree.map(
         lambda a, b: np.concatenate([np.asarray(a)[:, None], np.asarray(b)], axis=1), first, path
     )
-    return joined
 
 
 def check(structure: Structure, schema, profile, seed: int) -> None:
