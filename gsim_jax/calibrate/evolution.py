@@ -101,7 +101,7 @@ class Evolution:
     explore: int = 10
     refine: int = 8
     most: int = 40
-    polish: int = 3
+    polish: int = 2
     passes: int = 4
 
     def calibrate(

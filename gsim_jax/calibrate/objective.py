@@ -56,7 +56,7 @@ def settings_for(task: Task, *, horizons: tuple[int, ...] = (7,), members: int =
     transitions = count * (rows - 1)
     steps = tuple(h for h in horizons if 1 < h < rows - 1)
     stride = max(steps, default=1) if transitions >= _PLENTY else 1
-    particles = int(np.clip(2 ** round(np.log2(6000 / count)), 32, 256))
+    particles = int(np.clip(2 ** round(np.log2(6000 / count)), 32, 128))
     replicates = int(np.clip(2 ** round(np.log2(2000 / count)), 16, 128))
     tracks = len(Plan(steps, True, stride).tracks[0])
     chunk = int(np.clip(_LANES // (members * replicates * tracks), 1, count))
