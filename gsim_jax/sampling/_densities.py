@@ -24,6 +24,10 @@ def _integer(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.where(inside, x, 0.0), inside
 
 
+def _whole(n: jax.Array) -> jax.Array:
+    return (n >= 0) & (n == jnp.floor(n))
+
+
 def _answer(inside: jax.Array, valid: jax.Array, log_prob: jax.Array) -> jax.Array:
     return jnp.where(valid, jnp.where(inside, log_prob, -jnp.inf), jnp.nan)
 
@@ -43,7 +47,7 @@ def binomial_log_prob(value: jax.Array, n: jax.Array, p: jax.Array) -> jax.Array
     """Log mass of Binomial(n, p); relative error of the mass below 1e-5 for n to 1e6."""
     (x, inside), n, p = _integer(value), real(n), real(p)
     x, inside, n, p = broadcast(x, inside, n, p)
-    valid = (n >= 0) & (p >= 0) & (p <= 1)
+    valid = _whole(n) & (p >= 0) & (p <= 1)
     inside = inside & (x <= n)
     x = jnp.where(inside, x, 0.0)
     whole, part = exact_product(jnp.where(valid, n, 0.0).astype(jnp.int32), p)
@@ -90,7 +94,7 @@ def hypergeometric_log_prob(
     """Log mass of the number of good ones among n taken from good + bad."""
     x, inside = _integer(value)
     x, inside, g, b, n = broadcast(x, inside, real(good), real(bad), real(n))
-    valid = (g >= 0) & (b >= 0) & (n >= 0) & (n <= g + b)
+    valid = _whole(g) & _whole(b) & _whole(n) & (n <= g + b)
     inside = inside & (x <= g) & (n - x <= b) & (x <= n)
     x, n = jnp.where(inside, x, 0.0), jnp.where(inside, n, 0.0)
     urn = jnp.maximum(g + b, 1.0)
@@ -108,7 +112,7 @@ def beta_binomial_log_prob(
     """Log mass of the binomial whose probability is beta(p concentration, ...)."""
     x, inside = _integer(value)
     x, inside, n, p, c = broadcast(x, inside, real(n), real(p), real(concentration))
-    valid = (n >= 0) & (p >= 0) & (p <= 1) & (c > 0)
+    valid = _whole(n) & (p >= 0) & (p <= 1) & (c > 0)
     inside = inside & (x <= n)
     inner = (p > 0) & (p < 1) & (c > 0)
     x, c = jnp.where(inside, x, 0.0), jnp.where(inner, c, 1.0)
@@ -153,7 +157,7 @@ def multinomial_log_prob(value: jax.Array, n: jax.Array, probs: jax.Array) -> ja
     x, inside, probs = (jnp.broadcast_to(y, (*batch, x.shape[-1])) for y in (x, inside, probs))
     n = jnp.broadcast_to(real(n), batch)
     total = jnp.sum(probs, axis=-1)
-    valid = jnp.all(probs >= 0, axis=-1) & (total > 0) & jnp.isfinite(total) & (n >= 0)
+    valid = jnp.all(probs >= 0, axis=-1) & (total > 0) & jnp.isfinite(total) & _whole(n)
     mean = n[..., None] * (probs / jnp.where(valid, total, 1.0)[..., None])
     each = jnp.sum(poisson_raw(x, mean, x - mean), axis=-1)
     inside = jnp.all(inside, axis=-1) & (jnp.sum(x, axis=-1) == n)
