@@ -308,7 +308,7 @@ class _Search:
         )
 
     def _out_of_time(self) -> bool:
-        if any(event["event"] == "stop" for event in self.before):
+        if any(event["event"] == "stop" and event["reason"] == "seconds" for event in self.before):
             # The run stopped by its budget before: what was left out then stays out.
             return True
         seconds = self.limits.seconds
@@ -357,7 +357,11 @@ def _best(candidate: Stored) -> dict[str, Any]:
 def _digest(folder: Path) -> str:
     """Of the files that a task consists of; the truth of a benchmark is none of the loop's."""
     digest = hashlib.blake2b(digest_size=16)
+    # Runs may lie in the folder; what they write is no change of the task.
+    runs = {path.parent for path in folder.rglob("run.json")}
     for path in sorted(folder.rglob("*")):
+        if runs & {*path.parents}:
+            continue
         if path.is_file() and path.suffix not in (".py", ".pyc"):
             digest.update(path.relative_to(folder).as_posix().encode())
             digest.update(hashlib.blake2b(path.read_bytes()).digest())

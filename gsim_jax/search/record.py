@@ -70,15 +70,20 @@ class RunRecord:
         """Starts a run folder.
 
         Raises:
-            InputError: the folder holds something already.
+            InputError: the folder holds something already, or cannot be one.
         """
-        if directory.exists() and any(directory.iterdir()):
+        # A start that was cut short leaves the temporary file at most, for run.json comes first.
+        if directory.is_dir() and {path.name for path in directory.iterdir()} - {"run.json.tmp"}:
             text = f"expected a new or empty folder; {directory} holds something"
             raise InputError((Problem("not-empty", text, file=str(directory)),))
-        (directory / "candidates").mkdir(parents=True, exist_ok=True)
-        record = cls(directory)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            text = f"expected a folder that can be made; {error}"
+            raise InputError((Problem("no-folder", text, file=str(directory)),)) from error
         write_json(directory / "run.json", {"schema": SCHEMA, **configuration})
-        return record
+        (directory / "candidates").mkdir()
+        return cls(directory)
 
     @classmethod
     def open(cls, directory: Path) -> RunRecord:

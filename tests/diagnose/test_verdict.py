@@ -8,17 +8,23 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gsim_jax.diagnose import Verdict, judge
-from gsim_jax.diagnose.verdict import LEVEL, NOISE
+from gsim_jax.diagnose import Evidence, Verdict, judge
+from gsim_jax.diagnose.verdict import LEVEL, LEVEL_IN_SAMPLE, NOISE
 from tests.diagnose.worlds import HORIZONS, VARIABLES, evidence_of
 
 
-class TestUnderTheNull:
-    @pytest.fixture(scope="class")
-    @classmethod
-    def verdicts(cls) -> list[Verdict]:
-        return [judge(evidence_of(seed)) for seed in range(300)]
+@pytest.fixture(scope="module")
+def right() -> list[Evidence]:
+    """Data that come from the candidate, many times over."""
+    return [evidence_of(seed) for seed in range(300)]
 
+
+@pytest.fixture(scope="module")
+def verdicts(right: list[Evidence]) -> list[Verdict]:
+    return [judge(evidence) for evidence in right]
+
+
+class TestUnderTheNull:
     def test_p_values_are_uniform(self, verdicts: list[Verdict]) -> None:
         p = np.array([v.p_value for v in verdicts])
         assert stats.kstest(p, "uniform").pvalue > 0.001
@@ -71,6 +77,13 @@ class TestSomethingIsOff:
         assert not verdict.adequate
         (off,) = [row for row in verdict.table if abs(row.z) > 5]
         assert (off.variable, off.horizon) == ("y", "free")
+
+    def test_more_is_asked_in_sample(self, right: list[Evidence]) -> None:
+        """Between the two levels the same evidence is enough for new data only."""
+        between = [e for e in right if LEVEL < judge(e).p_value <= LEVEL_IN_SAMPLE]
+        assert between
+        assert all(judge(evidence).adequate for evidence in between)
+        assert not any(judge(evidence, in_sample=True).adequate for evidence in between)
 
     def test_failed_draws(self) -> None:
         verdict = judge(replace(evidence_of(5), failed=0.01))
