@@ -110,7 +110,7 @@ def _initial_parameters(structure: Structure, scales: Scales) -> dict[str, Decla
     for name, pool in structure.pools.items():
         if pool.start == "few":
             most = max(scales.whole / 10, 2.0)
-            prior = f"LogUniform(0.5, {number(most)}, guess={number(min(5.0, most))})"
+            prior = f"LogUniform(1.0, {number(most)}, guess={number(min(5.0, most))})"
             words = f"how many are in {words_of(name)} at the first row"
             found[f"first_{name}"] = Declaration(prior, "1", words)
         if pool.start == "share":
