@@ -329,8 +329,8 @@ def _words(leaves: Sequence[Shaped]) -> str:
     return shown or "nothing"
 
 
-# What JAX raises on arguments that do not fit together.
-_MISFITS = (TypeError, ValueError, IndexError, OverflowError, ZeroDivisionError, AssertionError,
+#: What JAX raises on arguments that do not fit together.
+MISFITS = (TypeError, ValueError, IndexError, OverflowError, ZeroDivisionError, AssertionError,
             NotImplementedError, KeyError, AttributeError)  # fmt: skip
 
 
@@ -341,6 +341,6 @@ def _infer(name: str, raw: str, leaves: tuple[Shaped, ...]) -> list[Shaped] | st
     parameters = {n: operation.parameters[n](value) for n, value in json.loads(raw).items()}
     try:
         return operation.infer(parameters, leaves)
-    except _MISFITS as error:
+    except MISFITS as error:
         lines = str(error).splitlines()
         return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"

@@ -242,6 +242,7 @@ def _check_parameter(entry: Any, where: str) -> None:
     exactly(entry, ("prior", "arguments", "guess", "shape", "unit", "doc"), where)
     if type(entry["prior"]) is not str or type(entry["arguments"]) is not dict:
         refuse("bad-document", where, "expected a prior by name and an object of arguments")
+    check_field(fields.shape, entry["shape"], f"{where}.shape")
     _text(entry["unit"], priors.MOST_UNIT, f"{where}.unit")
     _text(entry["doc"], priors.MOST_DOC, f"{where}.doc")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from typing import Any
 
@@ -14,8 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gsim_jax.simulator._trace import trace_source
+from gsim_jax.simulator.code import MISFITS, Reader
+from gsim_jax.simulator.cost import Budget
 from gsim_jax.simulator.lanes import lane_words
 from gsim_jax.simulator.program import Program
+from gsim_jax.simulator.vocabulary import TABLE, Shaped, fields
 from gsim_jax.task import SimulatorError
 from tests.simulator.running import build, first_row, guess
 from tests.simulator.sources import (
@@ -73,6 +77,7 @@ LIES: list[tuple[str, Any, str]] = [
     ("parameters/infection/beta/arguments", {"low": "0", "high": 1.0}, "finite number"),
     ("parameters/infection/beta/guess", 9.0, "outside of the prior's range"),
     ("parameters/infection/beta/guess", None, "finite number"),
+    ("parameters/infection/beta/shape", 1, "a list of at most"),
     ("parameters/infection/beta/shape", [5000], "more than 4096"),
     ("parameters/infection/beta/shape", [3], "wrong|expected|declared"),
     ("parameters/nowhere", {}, "groups out of"),
@@ -297,3 +302,99 @@ def test_random_bytes_are_refused(documents: Any, noise: bytes, data: Any) -> No
     except SimulatorError:
         return
     assert json.loads(program.to_bytes()) == json.loads(edited)
+
+
+# --- random operations ----------------------------------------------------------------------------
+
+
+LENGTHS = st.lists(st.integers(0, 4), max_size=3)
+PIECES = [
+    *[None, True, False, "int32", "float32", "bool", "uint32", "clip", "drop", 0.5, "nan"],
+    *["default", "highest", "even", "away", [[], []], [[0], [0]], [[1], [0]], [[0], [1]]],
+    *range(-2, 6),
+    *[list(row) for n in range(4) for row in itertools.product(range(3), repeat=n)],
+    *[[list(row)] * n for n in range(3) for row in itertools.product([-1, 0, 1, 2], repeat=2)],
+    *[[list(row)] * n for n in range(3) for row in itertools.product([-1, 0, 1, 2], repeat=3)],
+]
+
+
+def fits(check: Any, value: Any) -> bool:
+    """Whether a field takes a value."""
+    try:
+        check(value)
+    except fields.FieldError:
+        return False
+    return True
+
+
+PARAMETERS = {
+    name: {key: [v for v in PIECES if fits(check, v)] for key, check in row.parameters.items()}
+    for name, row in TABLE.items()
+}
+
+
+def draw_operation(data: st.DataObject) -> tuple[dict[str, Any], list[Shaped]]:
+    """One operation with parameters of the right types, and arguments of any shape."""
+    operation = TABLE[data.draw(st.sampled_from(sorted(TABLE)))]
+    least, most = operation.arity
+    count = data.draw(st.integers(least, min(most, least + 2)))
+    shape = data.draw(LENGTHS)
+    leaves = [
+        Shaped(
+            data.draw(st.sampled_from(["float32", "float32", "int32", "bool", "uint32"])),
+            tuple(data.draw(st.one_of(st.just(shape), LENGTHS))),
+        )
+        for _ in range(count)
+    ]
+    fitting = PARAMETERS[operation.name].items()
+    own = {name: data.draw(st.sampled_from(values)) for name, values in fitting}
+    return {"op": operation.name, "in": list(range(count)), "out": [], **own}, leaves
+
+
+def try_operation(data: st.DataObject, run: bool) -> None:
+    """The operation is refused, or does what was inferred of it."""
+    entry, leaves = draw_operation(data)
+    where = "functions.f"
+    for _ in range(2):
+        # The first refusal of a fitting operation tells what it should have declared.
+        try:
+            code, _ = Reader(Budget()).code(leaves, [entry], [], where, 1, 0)
+        except SimulatorError as error:
+            text = error.problems[0].message
+            if "declared nothing, inferred" not in text and "results; got 0" not in text:
+                return
+            entry["out"] = declare(entry, leaves)
+        else:
+            break
+    else:
+        return
+    if run:
+        values = [jnp.ones(leaf.shape, leaf.dtype) for leaf in leaves]
+        out = TABLE[entry["op"]].evaluate(*values, **code.steps[0].parameters)
+        outs = out if isinstance(out, list) else [out]
+        found = [Shaped(str(o.dtype), o.shape) for o in jax.block_until_ready(outs)]
+        assert found == list(code.steps[0].outs)
+
+
+def declare(entry: dict[str, Any], leaves: list[Shaped]) -> list[dict[str, Any]]:
+    """What an operation puts out, if its arguments fit."""
+    operation = TABLE[entry["op"]]
+    parameters = {name: check(entry[name]) for name, check in operation.parameters.items()}
+    try:
+        outs = operation.infer(parameters, leaves)
+    except MISFITS:
+        return []
+    return [{"dtype": o.dtype, "shape": list(o.shape)} for o in outs]
+
+
+@given(data=st.data())
+@settings(max_examples=150)
+def test_random_operations_are_refused_or_fit(data: Any) -> None:
+    try_operation(data, run=False)
+
+
+@pytest.mark.slow
+@given(data=st.data())
+@settings(max_examples=4000)
+def test_random_operations_run(data: Any) -> None:
+    try_operation(data, run=True)

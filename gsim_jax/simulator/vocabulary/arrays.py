@@ -55,6 +55,13 @@ def _top_k_cost(p: Mapping[str, Any], ins: Sequence[Shaped], outs: Sequence[Shap
     return 20 * total(ins) * log_length(ins)
 
 
+def _reshape(x: Any, *, shape: tuple[int, ...]) -> Any:
+    # JAX lets an empty array become a scalar, and fails when it compiles.
+    if math.prod(shape) != math.prod(x.shape):
+        raise ValueError(f"{x.shape} cannot become {shape}")
+    return lax.reshape(x, shape)
+
+
 def _sort(*arrays: Any, axis: int, stable: bool, keys: int) -> Any:
     return list(lax.sort(arrays, dimension=axis, is_stable=stable, num_keys=keys))
 
@@ -131,7 +138,7 @@ OPERATIONS = (
     ),
     Operation(
         "reshape",
-        lambda x, *, shape: lax.reshape(x, shape),
+        _reshape,
         ("reshape",),
         {"shape": fields.shape},
         lambda p: {"shape": ints(p["new_sizes"])},

@@ -85,7 +85,14 @@ def one_of(*names: str) -> Field:
 
 dtype = one_of(*DTYPES)
 axis = integer(0, MOST_AXES - 1)
-axes = integers(0, MOST_AXES - 1)
+
+
+def axes(value: Any) -> tuple[int, ...]:
+    """Numbers of axes, none twice."""
+    found = integers(0, MOST_AXES - 1)(value)
+    if len(set(found)) != len(found):
+        raise FieldError(f"expected different axes; got {value!r:.60}")
+    return found
 
 
 def shape(value: Any) -> tuple[int, ...]:
