@@ -71,6 +71,8 @@ FILES = {
     "only recovering": simulator("People recover", False, True),
     "both": simulator("People fall ill and recover", True, True),
 }
+SEED = 1
+LIMITS: dict[str, Any] = {"rounds": 4, "proposals": 3}
 ROUNDS = (("only falling ill", "refused", "only recovering"), ("both",))
 
 
