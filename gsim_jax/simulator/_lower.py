@@ -34,7 +34,6 @@ _HINTS = {
     "regularized_incomplete_beta": "incomplete beta functions loop: use the draws instead",
     "threefry2x32": "use the draws, e.g. uniform(key), for randomness",
     "random_bits": "use the draws, e.g. uniform(key), for randomness",
-    "bitcast_convert_type": "use astype to convert values",
 }
 #: Constants with more elements than this are written once, however often they are used.
 _SHARED = 16

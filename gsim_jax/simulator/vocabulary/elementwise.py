@@ -34,6 +34,8 @@ _DEAR_UNARY = {
     "asinh": (lax.asinh, 15),
     "atan": (lax.atan, 10),
     "atanh": (lax.atanh, 15),
+    "bessel_i0e": (lax.bessel_i0e, 20),
+    "bessel_i1e": (lax.bessel_i1e, 20),
     "cbrt": (lax.cbrt, 10),
     "cos": (lax.cos, 8),
     "cosh": (lax.cosh, 10),
@@ -104,6 +106,12 @@ def _eq_total(x: Any, y: Any) -> Any:
 
 def _convert(x: Any, *, dtype: str) -> Any:
     return lax.convert_element_type(x, np.dtype(dtype))
+
+
+def _bitcast(x: Any, *, dtype: str) -> Any:
+    if x.dtype == np.bool_:
+        raise TypeError("bool has no bits to read; use astype")
+    return lax.bitcast_convert_type(x, np.dtype(dtype))
 
 
 def _encode_convert(parameters: Any) -> dict[str, Any]:
@@ -187,6 +195,14 @@ OPERATIONS = (
         _convert,
         ("convert_element_type",),
         {"dtype": fields.dtype},
+        _encode_convert,
+        elementwise=True,
+    ),
+    Operation(
+        "bitcast",
+        _bitcast,
+        ("bitcast_convert_type",),
+        {"dtype": fields.one_of("int32", "uint32", "float32")},
         _encode_convert,
         elementwise=True,
     ),
