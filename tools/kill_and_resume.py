@@ -57,15 +57,13 @@ def main() -> None:
     whole = given.whole or scratch / "whole"
     begin = time.time()
     if given.whole is None:
-        subprocess.run(
-            verb(given.task, "--seed", str(given.seed), "--out", str(whole)), check=True
-        )
+        subprocess.run(verb(given.task, "--seed", str(given.seed), "--out", str(whole)), check=True)
     length = time.time() - begin if given.whole is None else 120.0
     torn, chance = scratch / "torn", random.Random(given.seed)
     command = verb(given.task, "--seed", str(given.seed), "--out", str(torn))
     killed = 0
     while killed < given.kills:
-        wait = chance.uniform(1.0, max(2.0, 2.0 * length / given.kills))
+        wait = chance.uniform(1.0, max(2.0, 4.0 * length / given.kills))
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:
             process.wait(wait)
