@@ -37,19 +37,7 @@ import mpmath
 import numpy as np
 import scipy.special as sp
 import scipy.stats as st
-from sympy import (
-    QQ,
-    Rational,
-    bernoulli,
-    diff,
-    expand,
-    factor,
-    ring,
-    simplify,
-    sqrt,
-    symbols,
-    together,
-)
+from sympy import QQ, bernoulli, ring
 
 ORDER = 8
 FITTED_FROM = 5
@@ -160,25 +148,25 @@ def general_cornish_fisher(order: int = FITTED_FROM - 1) -> dict[tuple[int, ...]
 
 
 def hypergeometric_cumulants() -> list:
-    """c3 / ((1 - 2 a)(1 - 2 b)), c4, c5 / ((1 - 2 a)(1 - 2 b)), c6 in a large urn.
+    """c3, c4, c5, c6 of the hypergeometric law in a large urn, as polynomials in (a, b).
 
-    a is the share of good ones, b the share taken, and the results are in A = a (1 - a) and
-    B = b (1 - b). The share x of good ones taken has the rate function whose derivative is
-    theta(x) = log(x (1 - a - b + x) / ((a - x)(b - x))); the cumulants per element of the urn
-    are the derivatives of x(theta) at x = a b.
+    a is the share of good ones and b the share taken. The share x of good ones taken has a
+    rate function with derivative theta(x) = log(x (1 - a - b + x) / ((a - x)(b - x))), and
+    the cumulants per element of the urn are the derivatives of x(theta) at x = a b. With
+    x = a b + z a b (1 - a) (1 - b) that becomes d z / d theta = 1 / sum t_m z^m.
     """
-    a, b, x, s, u, first, second = symbols("a b x s u A B")
-    slope = simplify(1 / (1 / x + 1 / (1 - a - b + x) + 1 / (a - x) + 1 / (b - x)))  # d x / d theta
-    derivative, out, variance = slope, [], factor(slope.subs(x, a * b))
-    for r in range(3, 7):
-        derivative = together(diff(derivative, x) * slope)
-        ratio = simplify(derivative.subs(x, a * b) / variance)
-        if r % 2:
-            ratio = simplify(ratio / ((1 - 2 * a) * (1 - 2 * b)))
-        # Symmetric about 1/2 in both, so even in s = a - 1/2 and u = b - 1/2.
-        centred = expand(expand(ratio).subs({a: Rational(1, 2) + s, b: Rational(1, 2) + u}))
-        roots = {s: sqrt(Rational(1, 4) - first), u: sqrt(Rational(1, 4) - second)}
-        out.append(expand(centred.subs(roots)))
+    _, a, b = ring("a,b", QQ)
+    down, up = ((1 - a) * (1 - b), a * b), (b * (1 - a), a * (1 - b))
+    t = [sum((-1) ** m * u ** (m + 1) for u in down) + sum(u ** (m + 1) for u in up)
+         for m in range(5)]  # fmt: skip
+    slope = [t[0]]  # one
+    for n in range(1, 5):
+        slope.append(-sum(t[k] * slope[n - k] for k in range(1, n + 1)))
+    derivative, out = slope, []
+    for _ in range(4):
+        in_z = [(n + 1) * c for n, c in enumerate(derivative[1:])]
+        derivative = [sum(slope[k] * in_z[n - k] for k in range(n + 1)) for n in range(len(in_z))]
+        out.append(derivative[0])
     return out
 
 

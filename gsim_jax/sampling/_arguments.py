@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+compiled = partial(jax.jit, inline=True)
+"""Decorator of draws and densities: compiled where called outside of jit, and traced once for
+many draw sites of one shape. Inlined: inside jit nothing is left of it."""
 
 LARGEST = float(2**31 - 128)
 """The largest float32 below 2^31."""

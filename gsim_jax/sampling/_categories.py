@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from ._arguments import count, real
+from ._arguments import compiled, count, real
 from ._counts import binomial_from_bits
 from ._lattice import SEAM, count_terms
 from ._tails import INVALID, settle, tails
@@ -19,6 +19,7 @@ def _weights_valid(probs: jax.Array) -> jax.Array:
     return jnp.all(probs >= 0, axis=-1) & (total > 0) & jnp.isfinite(total)
 
 
+@compiled
 def categorical_from_bits(bits: jax.Array, probs: jax.Array) -> jax.Array:
     """Index of a category.
 
@@ -61,6 +62,7 @@ def _categorical_wide(upper: jax.Array, tail: jax.Array, probs: jax.Array) -> ja
     return jnp.where(~upper & (tail < SEAM), low, high)
 
 
+@compiled
 def multinomial_from_bits(bits: jax.Array, n: jax.Array, probs: jax.Array) -> jax.Array:
     """Multinomial draw, as conditional binomials in the order of the categories.
 

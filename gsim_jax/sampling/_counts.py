@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._arguments import LARGEST, broadcast, count, exact_product, real
+from ._arguments import LARGEST, broadcast, compiled, count, exact_product, real
 from ._lattice import count_small, expansion
 from ._tables import SMALL_MEAN, SMALL_TERMS
 from ._tails import INVALID, exponential_quantile, normal_quantile, settle, shared, tails
@@ -20,6 +20,7 @@ from ._tails import INVALID, exponential_quantile, normal_quantile, settle, shar
 _LARGEST_RATE = 2.0**31 - 2.0**19  # leaves room for ten standard deviations below 2^31
 
 
+@compiled
 def bernoulli_from_bits(bits: jax.Array, p: jax.Array) -> jax.Array:
     """Bernoulli draw: 1 with probability p, else 0.
 
@@ -40,6 +41,7 @@ def bernoulli_from_bits(bits: jax.Array, p: jax.Array) -> jax.Array:
     return settle(draw, tail).astype(jnp.int32)
 
 
+@compiled
 def binomial_from_bits(bits: jax.Array, n: jax.Array, p: jax.Array) -> jax.Array:
     """Binomial draw: the number of successes in n trials.
 
@@ -92,6 +94,7 @@ def _from_expansion(
     return jnp.floor(part + (sd * x + 0.5)) + whole
 
 
+@compiled
 def poisson_from_bits(bits: jax.Array, rate: jax.Array) -> jax.Array:
     """Poisson draw.
 
@@ -118,6 +121,7 @@ def poisson_from_bits(bits: jax.Array, rate: jax.Array) -> jax.Array:
     return settle(jnp.where(valid, k, float(INVALID)), tail).astype(jnp.int32)
 
 
+@compiled
 def geometric_from_bits(bits: jax.Array, p: jax.Array) -> jax.Array:
     """Geometric draw: failures before the first success.
 
@@ -137,6 +141,7 @@ def geometric_from_bits(bits: jax.Array, p: jax.Array) -> jax.Array:
     return settle(jnp.where((p > 0) & (p <= 1), k, float(INVALID)), tail).astype(jnp.int32)
 
 
+@compiled
 def hypergeometric_from_bits(
     bits: jax.Array, good: jax.Array, bad: jax.Array, n: jax.Array
 ) -> jax.Array:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._arguments import broadcast, exact_product, real
+from ._arguments import broadcast, compiled, exact_product, real
 from ._raw_mass import binomial_raw, poisson_raw
 
 _HALF_LOG_2PI = np.float32(0.9189385332046727)
@@ -32,6 +32,7 @@ def _answer(inside: jax.Array, valid: jax.Array, log_prob: jax.Array) -> jax.Arr
     return jnp.where(valid, jnp.where(inside, log_prob, -jnp.inf), jnp.nan)
 
 
+@compiled
 def bernoulli_log_prob(value: jax.Array, p: jax.Array) -> jax.Array:
     """Log mass of Bernoulli(p)."""
     value, p = broadcast(real(value), real(p))
@@ -43,6 +44,7 @@ def bernoulli_log_prob(value: jax.Array, p: jax.Array) -> jax.Array:
     return _answer(hit | (value == 0), (p >= 0) & (p <= 1), log_prob)
 
 
+@compiled
 def binomial_log_prob(value: jax.Array, n: jax.Array, p: jax.Array) -> jax.Array:
     """Log mass of Binomial(n, p); relative error of the mass below 1e-5 for n to 1e6."""
     (x, inside), n, p = _integer(value), real(n), real(p)
@@ -58,6 +60,7 @@ def binomial_log_prob(value: jax.Array, n: jax.Array, p: jax.Array) -> jax.Array
     )
 
 
+@compiled
 def poisson_log_prob(value: jax.Array, rate: jax.Array) -> jax.Array:
     """Log mass of Poisson(rate); relative error of the mass below 1e-5 for rates to 1e6."""
     (x, inside), rate = _integer(value), real(rate)
@@ -65,6 +68,7 @@ def poisson_log_prob(value: jax.Array, rate: jax.Array) -> jax.Array:
     return _answer(inside, rate >= 0, poisson_raw(x, rate, x - rate))
 
 
+@compiled
 def negative_binomial_log_prob(
     value: jax.Array, mean: jax.Array, dispersion: jax.Array
 ) -> jax.Array:
@@ -78,6 +82,7 @@ def negative_binomial_log_prob(
     return _answer(inside, valid, raw - jnp.log1p(x / r))
 
 
+@compiled
 def geometric_log_prob(value: jax.Array, p: jax.Array) -> jax.Array:
     """Log mass of the number of failures before the first success."""
     x, inside = _integer(value)
@@ -88,6 +93,7 @@ def geometric_log_prob(value: jax.Array, p: jax.Array) -> jax.Array:
     return _answer(inside, (p > 0) & (p <= 1), jnp.log(jnp.where(p > 0, p, 1.0)) + miss)
 
 
+@compiled
 def hypergeometric_log_prob(
     value: jax.Array, good: jax.Array, bad: jax.Array, n: jax.Array
 ) -> jax.Array:
@@ -106,6 +112,7 @@ def hypergeometric_log_prob(
     return _answer(inside, valid, log_prob - binomial_raw(n, g + b - n, p, q, zero))
 
 
+@compiled
 def beta_binomial_log_prob(
     value: jax.Array, n: jax.Array, p: jax.Array, concentration: jax.Array
 ) -> jax.Array:
@@ -132,6 +139,7 @@ def beta_binomial_log_prob(
     return _answer(inside, valid, jnp.where(inner, log_prob, edge))
 
 
+@compiled
 def categorical_log_prob(value: jax.Array, probs: jax.Array) -> jax.Array:
     """Log mass of an index; probabilities on the last axis, up to a common factor."""
     probs = real(probs)
@@ -150,6 +158,7 @@ def categorical_log_prob(value: jax.Array, probs: jax.Array) -> jax.Array:
     return _answer(inside & (mass > 0), valid, log_prob)
 
 
+@compiled
 def multinomial_log_prob(value: jax.Array, n: jax.Array, probs: jax.Array) -> jax.Array:
     """Log mass of counts on the last axis; probabilities up to a common factor."""
     (x, inside), probs = _integer(value), real(probs)
@@ -164,6 +173,7 @@ def multinomial_log_prob(value: jax.Array, n: jax.Array, probs: jax.Array) -> ja
     return _answer(inside, valid, each - poisson_raw(n, n, jnp.zeros_like(n)))
 
 
+@compiled
 def uniform_log_prob(value: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
     """Log density of the uniform law on [low, high]."""
     value, low, high = broadcast(real(value), real(low), real(high))
@@ -171,6 +181,7 @@ def uniform_log_prob(value: jax.Array, low: jax.Array, high: jax.Array) -> jax.A
     return _answer((value >= low) & (value <= high), width >= 0, -jnp.log(width))
 
 
+@compiled
 def normal_log_prob(value: jax.Array, mean: jax.Array, sd: jax.Array) -> jax.Array:
     """Log density of the normal law."""
     value, mean, sd = broadcast(real(value), real(mean), real(sd))
@@ -179,6 +190,7 @@ def normal_log_prob(value: jax.Array, mean: jax.Array, sd: jax.Array) -> jax.Arr
     return jnp.where(sd > 0, -0.5 * z * z - jnp.log(safe) - _HALF_LOG_2PI, jnp.nan)
 
 
+@compiled
 def lognormal_log_prob(value: jax.Array, mu: jax.Array, sigma: jax.Array) -> jax.Array:
     """Log density of the exponential of a normal draw."""
     value, mu, sigma = broadcast(real(value), real(mu), real(sigma))
@@ -187,6 +199,7 @@ def lognormal_log_prob(value: jax.Array, mu: jax.Array, sigma: jax.Array) -> jax
     return _answer(inside, sigma > 0, normal_log_prob(log, mu, sigma) - log)
 
 
+@compiled
 def exponential_log_prob(value: jax.Array, rate: jax.Array) -> jax.Array:
     """Log density of the exponential law of mean 1 / rate."""
     value, rate = broadcast(real(value), real(rate))
@@ -194,6 +207,7 @@ def exponential_log_prob(value: jax.Array, rate: jax.Array) -> jax.Array:
     return _answer(value >= 0, rate > 0, jnp.log(safe) - safe * jnp.maximum(value, 0.0))
 
 
+@compiled
 def weibull_log_prob(value: jax.Array, shape: jax.Array, scale: jax.Array) -> jax.Array:
     """Log density of the Weibull law, P(X > x) = exp(-(x / scale)^shape), for x > 0."""
     value, shape, scale = broadcast(real(value), real(shape), real(scale))
@@ -204,6 +218,7 @@ def weibull_log_prob(value: jax.Array, shape: jax.Array, scale: jax.Array) -> ja
     return _answer(inside, valid, log_prob)
 
 
+@compiled
 def gamma_log_prob(value: jax.Array, shape: jax.Array, rate: jax.Array) -> jax.Array:
     """Log density of the gamma law of mean shape / rate, for x > 0."""
     value, a, rate = broadcast(real(value), real(shape), real(rate))
@@ -214,6 +229,7 @@ def gamma_log_prob(value: jax.Array, shape: jax.Array, rate: jax.Array) -> jax.A
     return _answer(inside, valid, poisson_raw(a, mean, a - mean) + jnp.log(a) - jnp.log(x))
 
 
+@compiled
 def beta_log_prob(value: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
     """Log density of the beta law, for 0 < x < 1."""
     value, a, b = broadcast(real(value), real(a), real(b))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,13 +52,24 @@ def _draw(name: str, key: jax.Array, shape: Shape, *arguments: jax.Array | float
     parameters = tuple(jnp.asarray(a) for a in arguments)
     batch = law.batch_shape(*parameters)
     shape = batch if shape is None else tuple(shape)
-    if np.broadcast_shapes(shape, batch) != shape:
-        raise ValueError(f"{name}: arguments of shape {batch} do not broadcast to shape {shape}")
+    fits = len(batch) <= len(shape) and all(
+        b in (1, n) for b, n in zip(reversed(batch), reversed(shape), strict=False)
+    )
+    if not fits:
+        raise ValueError(
+            f"{name}: expected arguments that broadcast to shape {shape}, got shape {batch}"
+        )
+    return _from_key(name, shape, _key_data(key), *parameters)
+
+
+@partial(jax.jit, static_argnums=(0, 1), inline=True)
+def _from_key(
+    name: str, shape: tuple[int, ...], key: jax.Array, *parameters: jax.Array
+) -> jax.Array:
+    law = LAWS[name]
     count = law.words_per_draw(*parameters)
-    bits = draw_words(threefry, _key_data(key), 0, 0, shape, count)
-    if law.words != 1 and count == 1:
-        bits = bits[..., None]
-    return law.from_bits(bits, *parameters)
+    bits = draw_words(threefry, key, 0, 0, shape, count)
+    return law.from_bits(bits.reshape(law.bits_shape(shape, *parameters)), *parameters)
 
 
 def bernoulli(key: jax.Array, p: jax.Array, shape: Shape = None) -> jax.Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._arguments import LARGEST, broadcast, count, real
+from ._arguments import LARGEST, broadcast, compiled, count, real
 from ._counts import binomial_from_bits
 from ._gamma import small_gamma_log_quantile
 from ._lattice import count_terms, overdispersed_expansion
@@ -17,6 +17,7 @@ from ._tails import INVALID, normal_quantile, settle, shared, tails
 _TERMS = 33
 
 
+@compiled
 def negative_binomial_from_bits(
     bits: jax.Array, mean: jax.Array, dispersion: jax.Array
 ) -> jax.Array:
@@ -103,6 +104,7 @@ def _by_gamma(
     return jnp.ceil(z / unit + correction - 0.5 * (r + 1.0))
 
 
+@compiled
 def beta_binomial_from_bits(
     bits: jax.Array, n: jax.Array, p: jax.Array, concentration: jax.Array
 ) -> jax.Array:

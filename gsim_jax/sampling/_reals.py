@@ -5,11 +5,12 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from ._arguments import broadcast, real
+from ._arguments import broadcast, compiled, real
 from ._gamma import gamma_quantile, log_gamma_quantile
 from ._tails import exponential_quantile, normal_quantile, settle, tails
 
 
+@compiled
 def uniform_from_bits(bits: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
     """Uniform draw between low and high.
 
@@ -30,6 +31,7 @@ def uniform_from_bits(bits: jax.Array, low: jax.Array, high: jax.Array) -> jax.A
     return settle(jnp.where((width >= 0) & (width < jnp.inf), draw, jnp.nan), tail)
 
 
+@compiled
 def normal_from_bits(bits: jax.Array, mean: jax.Array, sd: jax.Array) -> jax.Array:
     """Normal draw.
 
@@ -49,6 +51,7 @@ def normal_from_bits(bits: jax.Array, mean: jax.Array, sd: jax.Array) -> jax.Arr
     return settle(jnp.where(sd >= 0, draw, jnp.nan), tail)
 
 
+@compiled
 def lognormal_from_bits(bits: jax.Array, mu: jax.Array, sigma: jax.Array) -> jax.Array:
     """Lognormal draw: exp of a normal draw.
 
@@ -65,6 +68,7 @@ def lognormal_from_bits(bits: jax.Array, mu: jax.Array, sigma: jax.Array) -> jax
     return jnp.exp(normal_from_bits(bits, mu, sigma))
 
 
+@compiled
 def exponential_from_bits(bits: jax.Array, rate: jax.Array) -> jax.Array:
     """Exponential draw of mean 1 / rate.
 
@@ -82,6 +86,7 @@ def exponential_from_bits(bits: jax.Array, rate: jax.Array) -> jax.Array:
     return settle(jnp.where(rate >= 0, exponential_quantile(bits) / rate, jnp.nan), tail)
 
 
+@compiled
 def weibull_from_bits(bits: jax.Array, shape: jax.Array, scale: jax.Array) -> jax.Array:
     """Weibull draw, P(X > x) = exp(-(x / scale)^shape).
 
@@ -101,6 +106,7 @@ def weibull_from_bits(bits: jax.Array, shape: jax.Array, scale: jax.Array) -> ja
     return settle(jnp.where((shape > 0) & (scale >= 0), draw, jnp.nan), tail)
 
 
+@compiled
 def gamma_from_bits(bits: jax.Array, shape: jax.Array, rate: jax.Array) -> jax.Array:
     """Gamma draw of mean shape / rate.
 
@@ -123,6 +129,7 @@ def gamma_from_bits(bits: jax.Array, shape: jax.Array, rate: jax.Array) -> jax.A
     return settle(jnp.where((shape >= 0) & (rate > 0), draw, jnp.nan), tail)
 
 
+@compiled
 def beta_from_bits(bits: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
     """Beta draw: X / (X + Y) of a Gamma(a) draw X and a Gamma(b) draw Y.
 

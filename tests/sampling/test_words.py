@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import scipy.stats as st
 from jax.extend.random import threefry_2x32 as reference
+from scipy.stats import qmc
 
-from gsim_jax import words
+from gsim_jax import sampling, words
 
 GENERATORS = {"threefry": words.threefry, "counter_hash": words.counter_hash}
 
@@ -86,6 +87,50 @@ def test_antithetic_words_mirror_the_draw():
     bits = jnp.asarray([0, 1, 12345, 2**31], jnp.uint32)
     total = bits.astype(jnp.float32) + words.antithetic(bits).astype(jnp.float32)
     np.testing.assert_allclose(total, 2.0**32)
+
+
+def test_sobol_words_are_the_points_of_scipy():
+    directions = words.sobol_directions(50, points=256)
+    assert directions.shape == (50, 8)
+    lanes = jnp.arange(256, dtype=jnp.uint32)
+    found = jax.vmap(lambda lane: words.sobol(directions, lane, jnp.zeros(50, jnp.uint32)))(lanes)
+    expected = qmc.Sobol(50, scramble=False, bits=32).random(256)
+    np.testing.assert_array_equal(np.asarray(found) * 2.0**-32, expected)
+
+
+def test_shifted_sobol_words_still_fill_every_interval_once():
+    directions, shift = words.sobol_directions(9, points=512), jnp.uint32(0xDEADBEEF)
+    lanes = jnp.arange(512, dtype=jnp.uint32)
+    found = jax.vmap(lambda lane: words.sobol(directions[7], lane, shift))(lanes)
+    assert len(np.unique(np.asarray(found) >> 23)) == 512
+
+
+def test_sobol_words_cut_the_variance_of_a_mean():
+    directions = words.sobol_directions(2, points=1024)
+    lanes = jnp.arange(1024, dtype=jnp.uint32)
+
+    def mean(shift: jax.Array, even: bool) -> jax.Array:
+        if even:
+            bits = jax.vmap(lambda lane: words.sobol(directions, lane, shift))(lanes)
+        else:
+            keys = words.lane_keys(shift, lanes)
+            counters = jnp.arange(2, dtype=jnp.uint32)
+            bits = jax.vmap(lambda key: words.threefry(key, 0, counters))(keys)
+        first = sampling.binomial_from_bits(bits[:, 0], 990, 0.01)
+        return sampling.binomial_from_bits(bits[:, 1], first + 10, 0.2).astype(jnp.float32).mean()
+
+    shifts = words.lane_keys(jnp.asarray([1, 2], jnp.uint32), jnp.arange(64, dtype=jnp.uint32))
+    spread = [
+        np.var(jax.jit(jax.vmap(mean, (0, None)), static_argnums=1)(shifts, e))
+        for e in (False, True)
+    ]
+    assert spread[1] < spread[0] / 20
+
+
+@pytest.mark.parametrize(("dimensions", "points"), [(0, 8), (30_000, 8), (3, 0)])
+def test_sobol_says_what_it_cannot_do(dimensions, points):
+    with pytest.raises(ValueError, match="expected 1 to 21201 dimensions"):
+        words.sobol_directions(dimensions, points)
 
 
 # Statistics: the same for both generators, which pass or fail alike ------------------------------
