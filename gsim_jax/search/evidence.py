@@ -18,7 +18,7 @@ from gsim_jax.calibrate.objective import Objective
 from gsim_jax.calibrate.score import Scores, contributions
 from gsim_jax.diagnose import Cells, Evidence
 from gsim_jax.simulator.panel import Panel
-from gsim_jax.task import Trajectories
+from gsim_jax.task import Schema, Trajectories
 
 
 @dataclass(frozen=True)
@@ -69,38 +69,57 @@ def draw_replicas(
     )
 
 
+def _observable(schema: Schema, data: Trajectories) -> np.ndarray:
+    """Where an output would be seen were it defined, bool[n, rows, V].
+
+    A ratio over zero is unseen in the data though everything that it is made of was seen; in a
+    replica, where it may be defined, it is seen then.
+    """
+    mask = data.outputs_seen.copy()
+    for v, output in enumerate(schema.outputs):
+        if output.variable not in schema.derived or output.window > 1:
+            continue
+        names = {output.variable}
+        for name in reversed(schema.derived_order):
+            if name in names:
+                names |= schema.derived[name].value.names
+        whole = data.exists.copy()
+        for name in names & set(schema.states):
+            whole &= data.seen[name].reshape(*whole.shape, -1).all(axis=-1)
+        mask[:, :, v] |= whole
+    return mask
+
+
 def _replica_panels(
     objective: Objective, data: Trajectories, replicas: Replicas
 ) -> Iterator[tuple[int, int, Panel]]:
     """(first replica, chunk, panel of `members` replicas), masks as in the data."""
     members, chunk = objective.settings.members, objective.settings.chunk
     count = len(replicas.outputs)
+    # What a replica does not define cannot be observed in it.
+    seen = _observable(objective.schema, data)[None] & np.isfinite(replicas.outputs)
+    outputs = np.where(seen, replicas.outputs, 0.0)
     for index, panel in enumerate(objective.panels(data)):
         shared = objective.shared(panel)
         cut = slice(index * chunk, (index + 1) * chunk)
         for start in range(0, count, members):
             take = np.arange(start, start + members) % count
 
-            def fill(values: np.ndarray, like: jax.Array, seen: jax.Array) -> jax.Array:
+            def fill(values: np.ndarray, like: jax.Array) -> np.ndarray:
                 part = values[take][:, cut]  # noqa: B023 - used before the loop moves on
                 pad = [(0, a - b) for a, b in zip(like.shape, part.shape, strict=True)]
-                return jnp.where(seen, np.pad(part, pad).astype(like.dtype), 0)
+                return np.pad(part, pad).astype(like.dtype)
 
             states = {
-                k: fill(v, shared.states[k], shared.seen[k]) for k, v in replicas.states.items()
+                name: jnp.where(shared.seen[name], fill(values, shared.states[name]), 0)
+                for name, values in replicas.states.items()
             }
-            outputs = fill(replicas.outputs, shared.outputs, shared.outputs_seen)
-            # What a replica does not define cannot be observed in it.
-            defined = jnp.isfinite(outputs)
-            yield (
-                start,
-                index,
-                shared.replace(  # type: ignore[attr-defined]
-                    states=states,
-                    outputs=jnp.where(defined, outputs, 0.0),
-                    outputs_seen=shared.outputs_seen & defined,
-                ),
+            filled = shared.replace(  # type: ignore[attr-defined]
+                states=states,
+                outputs=jnp.asarray(fill(outputs, shared.outputs)),
+                outputs_seen=jnp.asarray(fill(seen, shared.outputs_seen)),
             )
+            yield start, index, filled
 
 
 def score_data(objective: Objective, u: np.ndarray, data: Trajectories, seed: int) -> Scores:
