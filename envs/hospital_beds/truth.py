@@ -1,0 +1,118 @@
+"""ICU and standard beds, three diseases: the law of this environment's data (arXiv 2506.09272)."""
+
+DISEASES, ICU, STANDARD, NO_BED, NO_DISEASE = 3, 0, 1, 2, 3
+
+PARAMS = {
+    "illness": {
+        "base": LogUniform(
+            1e-4, 0.1, shape=(3,), guess=0.003, unit="1", doc="daily probability of dying"
+        ),
+        "factor": LogUniform(
+            1e-5, 0.05, shape=(3,), guess=0.0005, unit="1/day", doc="its growth per day in hospital"
+        ),
+    },
+    "arrivals": {
+        "rate": Uniform(
+            0.0, 6.0, shape=(3,), guess=2.0, unit="patients/day", doc="mean arrivals per disease"
+        ),
+        "stay": Uniform(
+            1.0, 12.0, shape=(3,), guess=5.0, unit="days", doc="mean stay before cutting to days"
+        ),
+    },
+    "admission": {
+        "icu": Integer(1, 10, guess=6, unit="beds", doc="ICU beds"),
+        "standard": Integer(10, 30, guess=18, unit="beds", doc="standard beds"),
+    },
+}
+LATENT = {}
+TRUTH = {
+    "illness.base[0]": 0.01,
+    "illness.base[1]": 0.005,
+    "illness.base[2]": 0.008,
+    "illness.factor[0]": 0.002,
+    "illness.factor[1]": 0.001,
+    "illness.factor[2]": 0.0015,
+    "arrivals.rate[0]": 1.0,
+    "arrivals.rate[1]": 2.0,
+    "arrivals.rate[2]": 1.5,
+    "arrivals.stay[0]": 5.0,
+    "arrivals.stay[1]": 6.0,
+    "arrivals.stay[2]": 4.0,
+    "admission.icu": 5,
+    "admission.standard": 20,
+}
+
+
+def by_disease(values, disease):
+    # A look-up among three: selections vectorise over lanes, a gather does not.
+    found = values[0]
+    for d in range(1, DISEASES):
+        found = jnp.where(disease == d, values[d], found)
+    return found
+
+
+def initial(observed, seen, params, key):
+    names = ("bed", "disease", "remaining", "day", "deaths", "discharges")
+    return {name: observed[name] for name in names}
+
+
+def illness(state, inputs, params, key):
+    base = by_disease(params["base"], state["disease"])
+    factor = by_disease(params["factor"], state["disease"])
+    risk = jnp.clip(base + factor * state["day"], 0.0, 1.0)
+    died = (state["bed"] != NO_BED) & (bernoulli(key, risk) == 1)
+    return {"died": died, "discharged": (state["bed"] != NO_BED) & ~died & (state["remaining"] <= 1)}
+
+
+def arrivals(state, inputs, params, key):
+    who, long = split(key)
+    # One draw per slot serves whichever disease the slot is given: stays differ by their mean only.
+    stays = params["stay"][:, None] + normal(long, shape=(1, 40))
+    return {
+        "arrived": poisson(who, params["rate"]),
+        "stays": jnp.maximum(stays.astype(jnp.int32), 1),
+    }
+
+
+def admission(state, inputs, params, key):
+    gone = inputs["outputs"]["died"] | inputs["outputs"]["discharged"]
+    used = tally(state["bed"], 2, where=~gone)
+    icu = jnp.maximum(params["icu"] - used[ICU], 0)
+    standard = jnp.maximum(params["standard"] - used[STANDARD], 0)
+    admitted = []
+    for d in range(DISEASES):
+        # All patients of a disease want the same, so counting replaces the queue: no truncation.
+        asking = inputs["outputs"]["arrived"][d]
+        if d == 2:
+            to_standard = jnp.minimum(asking, standard)
+            to_icu = jnp.minimum(asking - to_standard, icu)
+        else:
+            to_icu = jnp.minimum(asking, icu)
+            to_standard = jnp.minimum(asking - to_icu, standard)
+        icu, standard = icu - to_icu, standard - to_standard
+        admitted += [to_icu, to_standard]
+    return {"admitted": jnp.stack(admitted)}
+
+
+def couple(state, inputs, outputs, params, key):
+    died, discharged = outputs["died"], outputs["discharged"]
+    stays = (state["bed"] != NO_BED) & ~died & ~discharged
+    # The r-th free slot takes the r-th of those admitted, who stand in six groups in this order:
+    # disease 0 in ICU and standard beds, disease 1, disease 2.
+    rank = free_rank(~stays)
+    upto = jnp.cumsum(outputs["admitted"])
+    group = jnp.sum(rank[:, None] >= upto[None, :], axis=1)
+    new = ~stays & (group < 2 * DISEASES)
+    disease = jnp.where(new, group // 2, jnp.where(stays, state["disease"], NO_DISEASE))
+    long = by_disease(outputs["stays"], disease)
+    return {
+        "bed": jnp.where(new, group % 2, jnp.where(stays, state["bed"], NO_BED)),
+        "disease": disease,
+        "remaining": jnp.where(new, long, jnp.where(stays, state["remaining"] - 1, 0)),
+        "day": jnp.where(new, 1, jnp.where(stays, state["day"] + 1, 0)),
+        "deaths": state["deaths"] + tally(state["disease"], DISEASES, where=died),
+        "discharges": state["discharges"] + tally(state["disease"], DISEASES, where=discharged),
+    }
+
+
+SUBMODULES = (illness, arrivals, admission)
