@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._arguments import LARGEST, broadcast, compiled, count, exact_product, real
-from ._lattice import count_small, expansion
+from ._lattice import FEW, count_few, count_small, expansion
 from ._tables import SMALL_MEAN, SMALL_TERMS
 from ._tails import INVALID, exponential_quantile, normal_quantile, settle, shared, tails
 
@@ -63,15 +63,17 @@ def binomial_from_bits(bits: jax.Array, n: jax.Array, p: jax.Array) -> jax.Array
     fold = p > 0.5
     bits = jnp.where(fold, ~bits, bits)
     upper, tail = tails(bits)
-    # The bound is never reached; it ties all that follows to the word (see count_small).
+    # The bound is never reached; it ties all that follows to the word (see count_few).
     p = jnp.minimum(jnp.where(fold, 1.0 - p, p), 1.0 + tail)
     q = 1.0 - p
     trials = n.astype(jnp.float32)
-    odds = (p / q) * np.float32(1 / SMALL_MEAN)
-    small = count_small(upper, tail, lambda k: (trials - (k - 1)) * odds)
+    odds = p / q
+    more = (trials + 1.0) * odds
+    small = count_few(upper, tail, lambda k: more * np.float32(1 / k) - odds)
     whole, part = exact_product(n, p)
     large = _from_expansion(bits, tail, whole, part, trials * p * q, p * q, q - p)
-    k = jnp.where(trials * p <= SMALL_MEAN, small.astype(jnp.float32), large)
+    few = (trials * p <= SMALL_MEAN) & (small <= FEW)
+    k = jnp.where(few, small, _beyond_few(large, trials * p))
     k = jnp.clip(k, 0.0, trials)
     k = jnp.where(valid, jnp.where(fold, trials - k, k), float(INVALID))
     return jnp.minimum(settle(k, tail).astype(jnp.int32), n)
@@ -94,6 +96,11 @@ def _from_expansion(
     return jnp.floor(part + (sd * x + 0.5)) + whole
 
 
+def _beyond_few(large: jax.Array, mean: jax.Array) -> jax.Array:
+    """Where terms were summed in vain, the quantile lies beyond them, whatever the expansion says."""
+    return jnp.where(mean <= SMALL_MEAN, jnp.maximum(large, FEW + 1.0), large)
+
+
 @compiled
 def poisson_from_bits(bits: jax.Array, rate: jax.Array) -> jax.Array:
     """Poisson draw.
@@ -113,11 +120,12 @@ def poisson_from_bits(bits: jax.Array, rate: jax.Array) -> jax.Array:
     valid = (rate >= 0) & (rate <= _LARGEST_RATE)
     upper, tail = tails(bits)
     rate = jnp.clip(rate, 0.0, _LARGEST_RATE + tail)
-    scaled = jnp.minimum(rate, SMALL_MEAN + tail) * np.float32(1 / SMALL_MEAN)
-    small = count_small(upper, tail, lambda k: scaled)
+    little = jnp.minimum(rate, SMALL_MEAN + tail)
+    small = count_few(upper, tail, lambda k: little * np.float32(1 / k))
     whole = jnp.floor(rate)
     large = _from_expansion(bits, tail, whole, rate - whole, rate, None, None)
-    k = jnp.where(rate <= SMALL_MEAN, small.astype(jnp.float32), jnp.maximum(large, 0.0))
+    few = (rate <= SMALL_MEAN) & (small <= FEW)
+    k = jnp.where(few, small, _beyond_few(jnp.maximum(large, 0.0), rate))
     return settle(jnp.where(valid, k, float(INVALID)), tail).astype(jnp.int32)
 
 

@@ -16,6 +16,48 @@ from ._tails import polynomial
 SEAM = 0.381966
 
 
+#: Thresholds that `count_few` sums up to. 22 terms and what belongs to them fit into the 32
+#: vector registers of a modern CPU (33 terms take twice as long), and beyond 22 the expansion is
+#: right: for a mean of 6 it misses 3 % of a tail of 1e-7, for 8 a tenth of that.
+FEW = 22
+_CLOSING = 5  # further terms in the mass beyond; they leave out 2e-8 at a mean of 8
+
+
+def count_few(upper: jax.Array, tail: jax.Array, ratio: Callable[[int], jax.Array]) -> jax.Array:
+    """Quantile of a law on 0, 1, 2, ... with a mean of at most ``SMALL_MEAN``, as far as ``FEW``.
+
+    The terms start from 1 and are normalised by their own sum, which takes no exponential and no
+    gamma function. Masses are summed from above, so that the upper tail keeps its relative
+    precision; the lower tail of such a law ends at P(X = 0) > 1e-5 and needs none.
+
+    Args:
+        upper: side of the word.
+        tail: tail probability of the word.
+        ratio: k -> p(k) / p(k - 1), for k from 1. It must depend on the word in some way that the
+            compiler cannot remove: ratios that are constant over a scan would be hoisted out of it
+            as one array each, and reading those back costs more than the arithmetic.
+
+    Returns:
+        float32, the smallest k with P(X <= k) >= u; ``FEW + 1`` stands for anything beyond
+        ``FEW``.
+    """
+    term = ratio(1)
+    terms = [term]
+    for k in range(2, FEW + 1):
+        term = term * ratio(k)
+        terms.append(term)
+    beyond = ratio(FEW + _CLOSING)
+    for k in range(FEW + _CLOSING - 1, FEW, -1):
+        beyond = ratio(k) * (1.0 + beyond)
+    mass = term * beyond
+    above = [mass]
+    for term in reversed(terms):
+        mass = mass + term
+        above.append(mass)  # P(X > 22), P(X > 21), ..., P(X > 0), up to the common factor
+    target = jnp.where(upper, tail, 1.0 - tail) * (mass + 1.0)
+    return jnp.asarray(sum((mass > target).astype(jnp.float32) for mass in above))
+
+
 def count_small(
     upper: jax.Array,
     tail: jax.Array,
