@@ -1,6 +1,6 @@
 """ICU and standard beds, three diseases: the law of this environment's data (arXiv 2506.09272)."""
 
-DISEASES, ICU, STANDARD, NO_BED, NO_DISEASE = 3, 0, 1, 2, 3
+DISEASES, NO_BED, NO_DISEASE = 3, 2, 3
 
 PARAMS = {
     "illness": {
@@ -51,6 +51,12 @@ def by_disease(values, disease):
     return found
 
 
+def count(kind, where):
+    # Three counts of at most 40 in one sum, eight bits each: sums over slots are what costs here.
+    packed = jnp.sum(jnp.where(where, 1 << (8 * kind), 0))
+    return packed & 255, (packed >> 8) & 255, packed >> 16
+
+
 def initial(observed, seen, params, key):
     names = ("bed", "disease", "remaining", "day", "deaths", "discharges")
     return {name: observed[name] for name in names}
@@ -61,47 +67,62 @@ def illness(state, inputs, params, key):
     factor = by_disease(params["factor"], state["disease"])
     risk = jnp.clip(base + factor * state["day"], 0.0, 1.0)
     died = (state["bed"] != NO_BED) & (bernoulli(key, risk) == 1)
-    return {"died": died, "discharged": (state["bed"] != NO_BED) & ~died & (state["remaining"] <= 1)}
+    return {
+        "died": died,
+        "discharged": (state["bed"] != NO_BED) & ~died & (state["remaining"] <= 1),
+    }
 
 
 def arrivals(state, inputs, params, key):
-    who, long = split(key)
+    zero, one, two, long = split(key, 4)
+    rate = params["rate"]
     # One draw per slot serves whichever disease the slot is given: stays differ by their mean only.
     stays = params["stay"][:, None] + normal(long, shape=(1, 40))
     return {
-        "arrived": poisson(who, params["rate"]),
+        "arrived_0": poisson(zero, rate[0]),
+        "arrived_1": poisson(one, rate[1]),
+        "arrived_2": poisson(two, rate[2]),
         "stays": jnp.maximum(stays.astype(jnp.int32), 1),
     }
 
 
 def admission(state, inputs, params, key):
-    gone = inputs["outputs"]["died"] | inputs["outputs"]["discharged"]
-    used = tally(state["bed"], 2, where=~gone)
-    icu = jnp.maximum(params["icu"] - used[ICU], 0)
-    standard = jnp.maximum(params["standard"] - used[STANDARD], 0)
-    admitted = []
-    for d in range(DISEASES):
-        # All patients of a disease want the same, so counting replaces the queue: no truncation.
-        asking = inputs["outputs"]["arrived"][d]
-        if d == 2:
-            to_standard = jnp.minimum(asking, standard)
-            to_icu = jnp.minimum(asking - to_standard, icu)
-        else:
-            to_icu = jnp.minimum(asking, icu)
-            to_standard = jnp.minimum(asking - to_icu, standard)
-        icu, standard = icu - to_icu, standard - to_standard
-        admitted += [to_icu, to_standard]
-    return {"admitted": jnp.stack(admitted)}
+    # All patients of a disease want the same, so counting replaces the queue: nobody is cut off.
+    # Numbers stay scalars: stacked into one array, each would be computed anew for every entry.
+    given = inputs["outputs"]
+    icu, standard, _ = count(state["bed"], ~(given["died"] | given["discharged"]))
+    icu, standard = (
+        jnp.maximum(params["icu"] - icu, 0),
+        jnp.maximum(params["standard"] - standard, 0),
+    )
+    icu_0 = jnp.minimum(given["arrived_0"], icu)
+    standard_0 = jnp.minimum(given["arrived_0"] - icu_0, standard)
+    icu, standard = icu - icu_0, standard - standard_0
+    icu_1 = jnp.minimum(given["arrived_1"], icu)
+    standard_1 = jnp.minimum(given["arrived_1"] - icu_1, standard)
+    icu, standard = icu - icu_1, standard - standard_1
+    standard_2 = jnp.minimum(given["arrived_2"], standard)
+    icu_2 = jnp.minimum(given["arrived_2"] - standard_2, icu)
+    return {
+        "icu_0": icu_0,
+        "standard_0": standard_0,
+        "icu_1": icu_1,
+        "standard_1": standard_1,
+        "icu_2": icu_2,
+        "standard_2": standard_2,
+    }
 
 
 def couple(state, inputs, outputs, params, key):
     died, discharged = outputs["died"], outputs["discharged"]
     stays = (state["bed"] != NO_BED) & ~died & ~discharged
-    # The r-th free slot takes the r-th of those admitted, who stand in six groups in this order:
-    # disease 0 in ICU and standard beds, disease 1, disease 2.
+    # The r-th free slot takes the r-th of those admitted, who stand in six groups, one after the
+    # other: even ones in the ICU. Slots outnumber beds, so there is one for everybody.
     rank = free_rank(~stays)
-    upto = jnp.cumsum(outputs["admitted"])
-    group = jnp.sum(rank[:, None] >= upto[None, :], axis=1)
+    group, upto = jnp.zeros_like(rank), 0
+    for name in ("icu_0", "standard_0", "icu_1", "standard_1", "icu_2", "standard_2"):
+        upto = upto + outputs[name]
+        group = group + (rank >= upto)
     new = ~stays & (group < 2 * DISEASES)
     disease = jnp.where(new, group // 2, jnp.where(stays, state["disease"], NO_DISEASE))
     long = by_disease(outputs["stays"], disease)
@@ -110,8 +131,8 @@ def couple(state, inputs, outputs, params, key):
         "disease": disease,
         "remaining": jnp.where(new, long, jnp.where(stays, state["remaining"] - 1, 0)),
         "day": jnp.where(new, 1, jnp.where(stays, state["day"] + 1, 0)),
-        "deaths": state["deaths"] + tally(state["disease"], DISEASES, where=died),
-        "discharges": state["discharges"] + tally(state["disease"], DISEASES, where=discharged),
+        "deaths": state["deaths"] + jnp.stack(count(state["disease"], died)),
+        "discharges": state["discharges"] + jnp.stack(count(state["disease"], discharged)),
     }
 
 

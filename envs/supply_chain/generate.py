@@ -34,7 +34,11 @@ COLUMNS = (
 
 
 def step(
-    rng: np.random.Generator, row: list[int], order: int, rate: float = DEMAND, lead: int = LEAD_TIME
+    rng: np.random.Generator,
+    row: list[int],
+    order: int,
+    rate: float = DEMAND,
+    lead: int = LEAD_TIME,
 ) -> list[int]:
     """The next row, one shipment after the other.
 
