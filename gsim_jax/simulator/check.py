@@ -1,38 +1,44 @@
 """From a simulator file to a program that is fit to be calibrated.
 
-Guard, sandbox, program, contract: each refuses with messages that say what to write instead. The
-last one runs the rebuilt program on the task's own first rows, at the guesses and at random points
-of the priors.
+Guard, sandbox, program, trial run: each refuses with messages that say what to write instead. The
+last one runs the rebuilt program on the task's own rows and on states at the edge of their ranges,
+at the guesses and at random points of the priors. What was found about a source is remembered as
+long as the sandbox lives.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 import time
+import weakref
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from gsim_jax.simulator.codes import INVALID, OUT_OF_RANGE, lane_code
 from gsim_jax.simulator.guard import guard
-from gsim_jax.simulator.lanes import lane_words
-from gsim_jax.simulator.panel import TRAJECTORIES, Panel, build_panel, row_inputs
-from gsim_jax.simulator.parameters import sobol
-from gsim_jax.simulator.predict import first_state, with_reports
 from gsim_jax.simulator.program import Program
-from gsim_jax.simulator.sandbox import Sandbox
-from gsim_jax.task import Problem, Schema, SimulatorError, Task, Trajectories
+from gsim_jax.simulator.sandbox import Level, Sandbox
+from gsim_jax.simulator.trial import failures as failures  # searches judge their own runs with it
+from gsim_jax.simulator.trial import sample_of, try_out
+from gsim_jax.task import Problem, Schema, SimulatorError, Task
 
 #: Python before 3.11.5 and 3.12 counts the depth of syntax trees in a variable that threads share.
 _PARSING = threading.Lock()
-#: Lanes, steps and points of the priors of the trial run.
-_LANES, _STEPS, _POINTS = 8, 8, 8
+#: What was found, by sandbox, then by digest of all that it depends on.
+_FOUND: weakref.WeakKeyDictionary[Sandbox, OrderedDict[bytes, CheckReport]] = (
+    weakref.WeakKeyDictionary()
+)
+_FINDING = threading.Lock()
+_MOST_FOUND = 64
+#: Codes of refusals that lie in the moment, not in the program: worth another try.
+_PASSING = frozenset({"time-limit", "memory-limit", "output-limit", "crash", "isolation", "reply"})
 
 
 @dataclass(frozen=True)
@@ -114,27 +120,75 @@ def load_program(
 def check_source(
     source: str, task: Task, sandbox: Sandbox, filename: str = "simulator.py"
 ) -> CheckReport:
-    """Checks the text of a simulator file against a task."""
+    """Checks the text of a simulator file against a task.
+
+    A second check of the same text against the same task in the same sandbox answers from memory,
+    with the times of the first.
+    """
+    key = _digest(source, task, filename)
+    with _FINDING:
+        known = _FOUND.setdefault(sandbox, OrderedDict())
+        if key in known:
+            known.move_to_end(key)
+            return known[key]
+    report = _check(source, task, sandbox, filename)
+    if not _PASSING & {problem.code for problem in report.problems}:
+        with _FINDING:
+            known[key] = report
+            while len(known) > _MOST_FOUND:
+                known.popitem(last=False)
+    return report
+
+
+def _digest(source: str, task: Task, filename: str) -> bytes:
+    """A digest of all that a report depends on."""
+    schema, sample = task.schema, sample_of(task.train)
+    words = {
+        "source": source,
+        "filename": filename,
+        "signature": schema.signature(),
+        "rules": [[rule.name, rule.holds.text] for rule in schema.rules],
+        "exchangeable": [variable.exchangeable for variable in schema.states.values()],
+        "version": jax.__version__,
+    }
+    found = hashlib.sha256(json.dumps(words, sort_keys=True).encode())
+    parts = (sample.states, sample.seen, sample.inputs, sample.attributes)
+    constants = {name: constant.value for name, constant in schema.constants.items()}
+    for arrays in (*parts, constants, {"length": sample.length}):
+        for name, array in sorted(arrays.items()):
+            found.update(name.encode())
+            found.update(np.ascontiguousarray(array).tobytes())
+    return found.digest()
+
+
+def _check(source: str, task: Task, sandbox: Sandbox, filename: str) -> CheckReport:
     begin = time.perf_counter()
     try:
         program = load_program(source, task.schema, sandbox, filename)
     except SimulatorError as error:
         return CheckReport(tuple(error.problems))
     traced = time.perf_counter()
-    problems = try_out(program, task.schema, task.train, filename)
+    trial = try_out(program, task.schema, task.train, filename)
     seconds = {"trace": traced - begin, "try": time.perf_counter() - traced}
-    if problems:
-        return CheckReport(problems, seconds=seconds)
-    return CheckReport((), tuple(unread(program)), program, seconds)
+    if trial.problems:
+        return CheckReport(trial.problems, seconds=seconds)
+    return CheckReport((), (*unread(program), *trial.warnings), program, seconds)
 
 
-def check_file(path: Path | str, task: Task, sandbox: Sandbox | None = None) -> CheckReport:
+def check_file(
+    path: Path | str,
+    task: Task,
+    sandbox: Sandbox | None = None,
+    *,
+    require: Level | None = None,
+) -> CheckReport:
     """Checks a simulator file against a task.
 
     Args:
         path: the file.
         task: the task it is to simulate.
         sandbox: a warm sandbox; without one, a sandbox is started and closed.
+        require: least level of isolation of the sandbox that is started.
 
     Raises:
         SimulatorError: the file cannot be read.
@@ -147,7 +201,7 @@ def check_file(path: Path | str, task: Task, sandbox: Sandbox | None = None) -> 
         raise SimulatorError((Problem("unreadable", text, file=str(path)),)) from error
     if sandbox is not None:
         return check_source(source, task, sandbox, path.name)
-    with Sandbox() as fresh:
+    with Sandbox(require=require) as fresh:
         return check_source(source, task, fresh, path.name)
 
 
@@ -163,84 +217,3 @@ def unread(program: Program) -> list[str]:
         for entry in program.parameters.entries
         if (entry.group, entry.name) not in read
     ]
-
-
-def try_out(
-    program: Program, schema: Schema, data: Trajectories, filename: str = "simulator.py"
-) -> tuple[Problem, ...]:
-    """Runs the program a few steps from first rows of the data.
-
-    A program is refused when it fails at its own guesses. At random points of the priors some
-    failures are allowed (a corner of a wide prior), failing at more than half of them is not.
-
-    Returns:
-        Problems, empty when the program behaves.
-    """
-    panel = build_panel(schema, data.take(range(min(len(data), _LANES))))
-    d = program.parameters.dimension
-    random = sobol(d, _POINTS, 0)
-    points = np.concatenate([program.parameters.guess()[None], 0.02 + 0.96 * random])
-    codes = np.asarray(_trial(program, jnp.asarray(points, jnp.float32), panel))
-    return failures(codes, filename)
-
-
-def failures(codes: np.ndarray, filename: str = "simulator.py") -> tuple[Problem, ...]:
-    """Whether a program fails where it must not.
-
-    Args:
-        codes: int[points, ...], failure codes; the first point is the guesses, the others are
-            spread over the priors.
-        filename: name for messages.
-
-    Returns:
-        A problem if lanes fail at the guesses, or at more than half of the other points.
-    """
-    codes = codes.reshape(len(codes), -1)
-    at_guess, elsewhere = codes[0], codes[1:]
-    if at_guess.any():
-        return (_failure(int(np.bitwise_or.reduce(at_guess)), "guesses", filename),)
-    if len(elsewhere) and (elsewhere != 0).any(axis=1).mean() > 0.5:
-        code = int(np.bitwise_or.reduce(elsewhere, axis=None))
-        return (_failure(code, "most points of the priors", filename),)
-    return ()
-
-
-@partial(jax.jit, static_argnums=0)
-def _trial(program: Program, points: jax.Array, panel: Panel) -> jax.Array:
-    """Failure codes int32[points, trajectories] of a few steps from the first row."""
-
-    def one(u: jax.Array, trajectory: Panel, index: jax.Array) -> jax.Array:
-        params = program.parameters.from_unit(u)
-        lane = jnp.stack([index.astype(jnp.uint32), jnp.uint32(7)])
-        state = first_state(program, params, trajectory, lane)
-
-        def body(carry: tuple[Any, jax.Array], t: jax.Array) -> tuple[Any, None]:
-            state, code = carry
-            words = lane_words(lane, t)
-            state, outputs = program.step(state, row_inputs(trajectory, t), params, words)
-            reported = program.observe(state, outputs, params, words)
-            fresh = lane_code(program.states, state, with_reports(outputs, reported))
-            # Behind its last row a trajectory has no inputs, and no failures.
-            return (state, code | jnp.where(t + 1 < trajectory.length, fresh, 0)), None
-
-        start = (state, lane_code(program.states, state, {}))
-        steps = jnp.arange(min(_STEPS, panel.outputs.shape[1] - 1), dtype=jnp.int32)
-        return jax.lax.scan(body, start, steps)[0][1]
-
-    lanes = jax.vmap(one, in_axes=(None, TRAJECTORIES, 0))
-    return jax.vmap(lanes, in_axes=(0, None, None))(points, panel, jnp.arange(len(panel.length)))
-
-
-def _failure(code: int, where: str, filename: str) -> Problem:
-    kinds = []
-    if code & INVALID:
-        kinds.append(
-            "a draw had arguments outside its law (a probability above 1, a negative rate), or a "
-            "value was not finite: clip arguments to their range"
-        )
-    if code & OUT_OF_RANGE:
-        kinds.append(
-            "a state left the range that the schema declares: draw flows that cannot exceed "
-            "the pool they leave"
-        )
-    return Problem("fails", f"at the {where}: {'; and '.join(kinds)}", file=filename)
