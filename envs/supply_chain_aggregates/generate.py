@@ -1,0 +1,46 @@
+"""Writes the tables of this environment, the same bytes every time.
+
+The tables of supply_chain without what is on order and what customers asked for: inventory, backlog
+and orders remain.
+
+    python envs/supply_chain_aggregates/generate.py [DIRECTORY]
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+FULL = "supply_chain"
+SHOWN = ("trajectory", "t", "inventory", "backlog", "order")
+SPLITS = ("train", "validation", "test")
+
+
+def read(split: str) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a complete table, as text."""
+    path = Path(__file__).parents[1] / FULL / f"{split}.csv"
+    with path.open(encoding="utf-8", newline="") as stream:
+        header, *rows = csv.reader(stream)
+    return header, rows
+
+
+def write(path: Path, header: list[str], rows: list[list[str]]) -> None:
+    """Writes one tidy table."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def main() -> None:
+    """Writes train.csv, validation.csv and test.csv beside this file, or where it is told."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
+    for split in SPLITS:
+        header, rows = read(split)
+        columns = [header.index(name) for name in SHOWN]
+        write(folder / f"{split}.csv", list(SHOWN), [[row[c] for c in columns] for row in rows])
+
+
+if __name__ == "__main__":
+    main()
