@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
-import importlib.util
+import inspect
 import os
 import platform
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -95,14 +97,16 @@ def doctor(options: Options) -> Reply:
     return Reply(fields, show)
 
 
-@click.command()
+@click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("name", required=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("--names", is_flag=True, help="Only list the benchmarks, one a line.")
 @verb
-def bench(options: Options, name: str | None, names: bool) -> Reply:
+def bench(options: Options, name: str | None, arguments: tuple[str, ...], names: bool) -> Reply:
     """Run benchmark NAME, or list them.
 
-    Benchmarks come with a checkout, not with the wheel. --out is where one writes its JSON.
+    Benchmarks come with a checkout, not with the wheel. --out is where one writes its JSON. What
+    ARGUMENTS one takes says: gsim bench NAME -- --help
     """
     found = _benchmarks()
     if names or name is None:
@@ -114,7 +118,13 @@ def bench(options: Options, name: str | None, names: bool) -> Reply:
     if name not in found:
         known = f"one of {', '.join(found)}" if found else "a checkout with benchmarks/ in it"
         raise click.BadParameter(f"expected {known}, got {name!r}", param_hint="NAME")
-    fields: Mapping[str, Any] = _benchmark(found[name])(seed=options.seed, out=options.out)
+    function = _benchmark(found[name])
+    own: dict[str, Any] = {}
+    if "arguments" in inspect.signature(function).parameters:
+        own["arguments"] = arguments
+    elif arguments:
+        raise click.UsageError(f"benchmark {name} takes no arguments; got {' '.join(arguments)}")
+    fields = function(seed=options.seed, out=options.out, **own)
     return Reply({"name": name, **fields})
 
 
@@ -127,10 +137,11 @@ def _benchmarks() -> dict[str, Path]:
 
 
 def _benchmark(path: Path) -> Callable[..., Mapping[str, Any]]:
-    """``bench(*, seed, out) -> fields`` of a benchmark file; it prints its own table."""
-    spec = importlib.util.spec_from_file_location(f"benchmarks.{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"expected a Python file, got {path}")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """``bench(*, seed, out[, arguments]) -> fields`` of a benchmark; it prints its own table."""
+    root = str(path.parents[1])
+    if root not in sys.path:  # helpers are imported as benchmarks._name
+        sys.path.insert(0, root)
+    module = importlib.import_module(f"benchmarks.{path.stem}")
+    if module.__file__ is None or not path.samefile(module.__file__):
+        raise ImportError(f"expected the package benchmarks of {root}, got {module.__file__}")
     return module.bench
