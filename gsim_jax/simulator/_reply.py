@@ -25,6 +25,8 @@ HEADER = struct.Struct(">cI")
 MOST_REQUEST, MOST_ERROR = 16 << 20, 64 << 10
 _MOST_PROBLEMS, _MOST_WORDS = 20, 2000
 _CODE = re.compile(r"[a-z][a-z0-9-]{0,39}")
+#: Codes that speak for the sandbox itself; a child that sends one speaks out of turn.
+_NOT_A_CHILDS = frozenset({"isolation", "reply", "crash", "size"})
 
 
 class TimeUp(BaseException):
@@ -136,7 +138,7 @@ def decode_error(payload: bytes, filename: str, lines: int) -> SimulatorError:
 
 def _problem(entry: dict[str, Any], filename: str, lines: int) -> Problem:
     code, line, column = entry.get("code"), entry.get("line"), entry.get("column")
-    known = isinstance(code, str) and _CODE.fullmatch(code)
+    known = isinstance(code, str) and _CODE.fullmatch(code) and code not in _NOT_A_CHILDS
     inside = isinstance(line, int) and not isinstance(line, bool) and 1 <= line <= lines
     return Problem(
         code=str(code) if known else "trace",

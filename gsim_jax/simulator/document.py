@@ -24,6 +24,8 @@ _MOST_DOC = 4000
 _MOST_SUBMODULES, _MOST_LATENT, _MOST_COORDINATES = 64, 256, 4096
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _NO_BRACKETS = re.compile(rb"[^\[\]{}]+")
+# Count as blanks and end lines on some terminals.
+_SEPARATORS = "\x0b\x0c\x1c\x1d\x1e\x1f\x85\u2028\u2029"
 _TOP = ("doc", "format", "functions", "latent", "parameters", "submodules", "version")
 
 
@@ -188,6 +190,11 @@ def read(raw: bytes, limit: int) -> Document:
 def _text(value: Any, most: int, where: str) -> None:
     if type(value) is not str or len(value) > most:
         refuse("bad-document", where, f"expected a text of at most {most} characters")
+    # Words end up on terminals and pages, where control and bidirectional characters play tricks.
+    hidden = next((c for c in value if not (c.isprintable() or c in "\n\r\t" or c.isspace())), "")
+    if hidden or any(c in value for c in _SEPARATORS):
+        found = hidden or next(c for c in value if c in _SEPARATORS)
+        refuse("bad-document", where, f"character U+{ord(found):04X} does not print: remove it")
 
 
 def _name(value: Any, where: str) -> str:

@@ -153,7 +153,7 @@ def _broken(schema: Schema, path: dict[str, jax.Array], trajectory: Panel) -> ja
         return jnp.zeros(0, bool)
     failing = rule_violations(schema, path, trajectory.inputs, trajectory.attributes)
     later = jnp.arange(failing.shape[1]) < trajectory.length
-    return ~failing[:, 0] & jnp.any(failing & later, axis=1)
+    return ~failing[:, 0] & jnp.any(failing & later[None], axis=1)
 
 
 def _window(data: Trajectories, starts: np.ndarray) -> Trajectories:
@@ -237,12 +237,12 @@ def _edge_words(sample: Trajectories, schema: Schema, run: Runner) -> list[str]:
 
 
 def _rule_words(schema: Schema, broken: np.ndarray) -> list[str]:
-    found = broken.any(axis=0)
+    found: list[int] = broken.sum(axis=0).tolist()
     return [
         f"rule {rule.name!r} held at the start and failed within {STEPS} steps at the guesses, in "
-        f"{int(broken[:, k].sum())} of {len(broken)} trajectories: make the flows add up"
-        for k, rule in enumerate(schema.rules)
-        if found[k]
+        f"{count} of {len(broken)} trajectories: make the flows add up"
+        for rule, count in zip(schema.rules, found, strict=True)
+        if count
     ]
 
 

@@ -20,12 +20,15 @@ class Case:
             `@ZYGOTE@` process numbers.
         ends: codes with which the sandbox may refuse it; "document" when it may come to an end.
         result: what RESULT must be where it ends in a document; None to accept any harmless one.
+        judged: what the parent's reader has to say of the document: "" for nothing (it is no
+            program), "refused", or "bounded" where it may be accepted and then must run.
     """
 
     name: str
     source: str
     ends: tuple[str, ...] = ("trace",)
     result: object = None
+    judged: str = ""
 
     def fill(self, values: dict[str, object]) -> str:
         """The source with its holes filled."""

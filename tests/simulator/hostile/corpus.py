@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.simulator.hostile import limits, network, processes, replies, secrets, writing
+from tests.simulator.hostile import (
+    documents,
+    escapes,
+    kernel,
+    limits,
+    network,
+    processes,
+    replies,
+    secrets,
+    writing,
+)
 
 CASES = (
     *secrets.CASES,
@@ -11,4 +21,7 @@ CASES = (
     *writing.CASES,
     *limits.CASES,
     *replies.CASES,
+    *kernel.CASES,
+    *escapes.CASES,
+    *documents.CASES,
 )

@@ -5,16 +5,41 @@ from __future__ import annotations
 import os
 import time
 
+import jax
+import jax.numpy as jnp
 import pytest
 
+from gsim_jax.simulator.check import load_program
 from gsim_jax.simulator.guard import guard
+from gsim_jax.simulator.program import Program
 from gsim_jax.simulator.sandbox import Sandbox
-from tests.simulator.hostile import corpus, limits
+from gsim_jax.task import SimulatorError
+from tests.simulator.hostile import corpus, documents, limits
 from tests.simulator.hostile.case import HOLES, Case
 from tests.simulator.hostile.world import ENTRY, HERE, SECRET, World, processes_with, run_all
+from tests.simulator.running import rollout
+from tests.simulator.sources import SIR_SIGNATURE
+from tests.simulator.worlds import schema_of
+from gsim_jax.task import Input, Constant, Variable
 
 WALL, CPU = 4.0, 1.0
+#: Seconds that the parent may think about one document.
+JUDGED_WITHIN = 3.0
 NAMES = [case.name for case in corpus.CASES]
+JUDGED = [case for case in corpus.CASES if case.judged]
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len(NAMES) == len(set(NAMES)) >= 230
+    assert len({case.source for case in corpus.CASES}) == len(NAMES)
+
+
+def run_a_little(program: Program) -> None:
+    """A document that was accepted is bounded: it compiles and runs."""
+    keys = jnp.arange(8, dtype=jnp.uint32).reshape(4, 2)
+    run = jax.jit(jax.vmap(rollout(program, program.step)), compiler_options=QUICK)
+    jax.block_until_ready(run(keys))
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +56,15 @@ def let_loose(tmp_path_factory):
         time.sleep(0.4)  # for what might go on behind our back
         left = [pid for pid in processes_with(str(marker)) if pid != sandbox.pid]
         again = sandbox.trace("RESULT = 'alive'", {})
-        yield world, endings, left, again
+        sound = sandbox.trace(documents.SOUND, SIR_SIGNATURE)
+        yield world, endings, left, again, sound
     world.close()
     del os.environ["GSIM_CANARY"]
 
 
 @pytest.mark.parametrize("case", corpus.CASES, ids=NAMES)
 def test_contained_without_guard(let_loose, case: Case) -> None:
-    _, endings, _, _ = let_loose
+    endings = let_loose[1]
     ending = endings[case.name]
     assert ending.code in case.ends, ending.reply[:500]
     assert SECRET not in ending.reply
@@ -47,20 +73,43 @@ def test_contained_without_guard(let_loose, case: Case) -> None:
     assert ending.seconds < 1.2 * WALL + 2, "limits hold within 20 % (and a busy machine's noise)"
 
 
+@pytest.mark.parametrize("case", JUDGED, ids=lambda case: case.name)
+def test_a_crafted_document_is_refused_or_bounded(let_loose, case: Case) -> None:
+    ending = let_loose[1][case.name]
+    if ending.code != "document":
+        return  # it never got that far
+    start = time.process_time()
+    try:
+        program = Program.from_document(ending.raw, SIR_SIGNATURE)
+    except SimulatorError as error:
+        assert all(problem.message.isprintable() for problem in error.problems)
+        program = None
+    assert time.process_time() - start < JUDGED_WITHIN
+    if case.judged == "refused":
+        assert program is None
+    elif program is not None:
+        run_a_little(program)
+
+
+def test_the_frame_of_the_crafted_documents_is_sound(let_loose) -> None:
+    program = Program.from_document(let_loose[4], SIR_SIGNATURE)
+    assert program.submodules == ("m",)
+
+
 def test_nothing_changed_and_nothing_was_sent(let_loose) -> None:
-    world, _, _, _ = let_loose
+    world = let_loose[0]
     assert world.state() == world.before
     assert world.heard == []
 
 
 def test_nothing_is_left_and_the_sandbox_still_works(let_loose) -> None:
-    _, _, left, again = let_loose
+    _, _, left, again, _ = let_loose
     assert left == []
     assert again == b'{"result":"alive"}'
 
 
 def test_forged_words_cannot_play_with_a_terminal(let_loose) -> None:
-    _, endings, _, _ = let_loose
+    endings = let_loose[1]
     error = endings["forged error that plays with the terminal"].error
     assert error is not None
     problem = error.problems[0]
@@ -72,7 +121,7 @@ def test_forged_words_cannot_play_with_a_terminal(let_loose) -> None:
 def test_refused_with_a_line_by_the_guard(case: Case) -> None:
     source = case.fill(dict.fromkeys(HOLES, 1))
     problems = guard(source, "hostile.py")
-    assert problems
+    assert problems or case.judged == "bounded"
     for problem in problems:
         assert problem.line is not None
         assert problem.column is not None

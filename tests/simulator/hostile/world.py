@@ -15,6 +15,7 @@ from typing import Any
 from gsim_jax.simulator.sandbox import Sandbox
 from gsim_jax.task.problems import SimulatorError
 from tests.simulator.hostile.case import Case
+from tests.simulator.sources import SIR_SIGNATURE
 
 ENTRY = "payload:run"
 HERE = str(Path(__file__).parent)
@@ -29,6 +30,7 @@ class Ending:
     reply: str
     seconds: float
     error: SimulatorError | None = None
+    raw: bytes = b""
 
     @property
     def result(self) -> Any:
@@ -107,11 +109,12 @@ def run(sandbox: Sandbox, source: str) -> Ending:
     """Lets one program loose."""
     start = time.monotonic()
     try:
-        reply = sandbox.trace(source, {}, "hostile.py").decode()
+        raw = sandbox.trace(source, SIR_SIGNATURE, "hostile.py")
     except SimulatorError as error:
         code, reply = error.problems[0].code, str(error)
         return Ending(code, reply, time.monotonic() - start, error)
-    return Ending("document", reply, time.monotonic() - start)
+    reply = raw.decode("utf-8", "replace")
+    return Ending("document", reply, time.monotonic() - start, raw=raw)
 
 
 def run_all(world: World, sandbox: Sandbox, cases: tuple[Case, ...]) -> dict[str, Ending]:
