@@ -20,10 +20,17 @@ if TYPE_CHECKING:
     from gsim_jax.search import run as run
     from gsim_jax.simulator.check import check_file as check_file
     from gsim_jax.simulator.contract import Simulator as Simulator
+    from gsim_jax.simulator.keep import Keep as Keep
+    from gsim_jax.simulator.keep import KeepLast as KeepLast
+    from gsim_jax.simulator.keep import KeepMoments as KeepMoments
+    from gsim_jax.simulator.keep import KeepPaths as KeepPaths
+    from gsim_jax.simulator.lane_values import PerLane as PerLane
     from gsim_jax.simulator.native import from_functions as from_functions
     from gsim_jax.simulator.predict import Plan as Plan
     from gsim_jax.simulator.predict import predict as predict
     from gsim_jax.simulator.program import Program as Program
+    from gsim_jax.simulator.rollout import Rollout as Rollout
+    from gsim_jax.simulator.rollout import rollout as rollout
     from gsim_jax.simulator.sandbox import Sandbox as Sandbox
     from gsim_jax.task import Schema as Schema
     from gsim_jax.task import Task as Task
@@ -37,9 +44,12 @@ _HOMES = {
     "gsim_jax.search": ("RunResult", "resume", "run"),
     "gsim_jax.simulator.check": ("check_file",),
     "gsim_jax.simulator.contract": ("Simulator",),
+    "gsim_jax.simulator.keep": ("Keep", "KeepLast", "KeepMoments", "KeepPaths"),
+    "gsim_jax.simulator.lane_values": ("PerLane",),
     "gsim_jax.simulator.native": ("from_functions",),
     "gsim_jax.simulator.predict": ("Plan", "predict"),
     "gsim_jax.simulator.program": ("Program",),
+    "gsim_jax.simulator.rollout": ("Rollout", "rollout"),
     "gsim_jax.simulator.sandbox": ("Sandbox",),
     "gsim_jax.task": ("Schema", "Task", "Trajectories", "load_task", "profile"),
 }

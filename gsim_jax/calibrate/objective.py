@@ -17,6 +17,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from gsim_jax.calibrate.score import Scores, panel_scores
+from gsim_jax.compilation import lanes_jit
 from gsim_jax.simulator.panel import TRAJECTORIES, Panel, build_panel, repeat, take
 from gsim_jax.simulator.predict import Plan
 from gsim_jax.task import Schema, Task, Trajectories
@@ -115,7 +116,7 @@ class Objective:
             replicates=self.replicates,
             weighted=self.weighted,
         )
-        return jax.jit(jax.vmap(run, in_axes=(0, TRAJECTORIES, None, None, 0)))
+        return lanes_jit(jax.vmap(run, in_axes=(0, TRAJECTORIES, None, None, 0)))
 
     def scores(self, u: ArrayLike, panel: Panel, key: ArrayLike, first: int = 0) -> Scores:
         """Scores of every member.

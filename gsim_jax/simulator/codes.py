@@ -14,13 +14,24 @@ OK = 0
 INVALID = 1
 #: A state left the range that the schema declares for it.
 OUT_OF_RANGE = 2
+#: A rule of the task does not hold.
+RULE_BROKEN = 4
 
 WORDS = {
     OK: "fine",
     INVALID: "a draw with arguments outside its law, or a value that is not finite",
     OUT_OF_RANGE: "a state outside the range that the schema declares",
-    INVALID | OUT_OF_RANGE: "invalid values and states out of range",
+    RULE_BROKEN: "a rule of the task that does not hold",
 }
+
+
+def in_words(code: int) -> str:
+    """A code in words, such as `"a state outside ... and a rule ..."`."""
+    if not code:
+        return WORDS[OK]
+    return " and ".join(text for bit, text in WORDS.items() if bit and code & bit)
+
+
 _INVALID_INT = np.iinfo(np.int32).min
 
 

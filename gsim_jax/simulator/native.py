@@ -41,6 +41,8 @@ class NativeSimulator:
     """Trusted functions behind the `Simulator` contract; build it with `from_functions`."""
 
     graph = None
+    #: Draws come from JAX keys made of words, so that mirrored words are not mirrored draws.
+    keyed = True
 
     def __init__(
         self,

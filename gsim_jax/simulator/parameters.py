@@ -19,7 +19,7 @@ from jax.scipy.special import ndtri
 from scipy import stats
 from scipy.stats import qmc
 
-from gsim_jax.task.problems import Problem, SimulatorError
+from gsim_jax.task.problems import InputError, Problem, SimulatorError
 
 #: `u` is kept this far from 0 and 1, where quantiles of unbounded priors leave float32.
 EDGE = 1e-6
@@ -75,6 +75,14 @@ class Parameter:
     def discrete(self) -> bool:
         """Whether values are integers or choices."""
         return self.prior in ("Integer", "Choice")
+
+    @property
+    def dtype(self) -> str:
+        """`int32` for integers and choices among integers, else `float32`."""
+        whole = self.prior == "Choice" and np.issubdtype(
+            np.asarray(self.arguments["values"]).dtype, np.integer
+        )
+        return "int32" if whole or self.prior == "Integer" else "float32"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -251,6 +259,32 @@ class ParameterSpace:
                 if label in values:
                     u[at[label]] = entry.position(np.asarray(values[label]))
         return u
+
+    def values(self, by_label: Mapping[str, float]) -> dict[str, dict[str, np.ndarray]]:
+        """Values by label as a simulator takes them; parameters without one have their guess.
+
+        Args:
+            by_label: `{label: value}` in the parameters' units, such as `{"infection.beta": 0.5}`.
+
+        Returns:
+            `{group: {name: array}}`, exactly these values.
+
+        Raises:
+            InputError: a label that no parameter has.
+        """
+        unknown = sorted(set(by_label) - set(self.labels))
+        if unknown:
+            text = f"expected parameters out of {', '.join(self.labels)}; got {', '.join(unknown)}"
+            raise InputError((Problem("unknown-parameter", text),))
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for entry in self.entries:
+            default = np.broadcast_to(entry.guess, (entry.size,))
+            cells = zip(entry.labels, default, strict=True)
+            flat = [by_label.get(label, guess) for label, guess in cells]
+            found.setdefault(entry.group, {})[entry.name] = np.asarray(flat, entry.dtype).reshape(
+                entry.shape
+            )
+        return found
 
     def guess(self) -> np.ndarray:
         """The declared guesses as a point of the cube, float64[d]."""

@@ -6,7 +6,13 @@ from gsim_jax.task.outputs import derived_values, output_vector
 from gsim_jax.task.problems import InputError, Problem, SimulatorError, TaskError, near
 from gsim_jax.task.profile import Profile, VariableProfile, profile
 from gsim_jax.task.profile_invariants import Invariant
-from gsim_jax.task.rules import RuleReport, check_rules, rule_problems, rule_violations
+from gsim_jax.task.rules import (
+    RuleReport,
+    check_rules,
+    row_violations,
+    rule_problems,
+    rule_violations,
+)
 from gsim_jax.task.schema import (
     Attribute,
     Constant,
@@ -52,6 +58,7 @@ __all__ = [
     "parse",
     "profile",
     "read_tables",
+    "row_violations",
     "rule_problems",
     "rule_violations",
     "write_table",

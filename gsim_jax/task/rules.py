@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gsim_jax.task.environment import over_time
+from gsim_jax.task.environment import over_time, with_derived
 from gsim_jax.task.problems import Problem
 from gsim_jax.task.schema import Schema
 
@@ -88,6 +88,48 @@ def rule_violations(
     given = {**states, **inputs, **attributes}
     violated, _ = _judge(schema, given, seen or {}, batch, jnp)
     return jnp.stack(violated) if violated else jnp.zeros((0, *batch), bool)
+
+
+def row_violations(
+    schema: Schema,
+    row: Mapping[str, Array],
+    previous: Mapping[str, Array],
+    initial: Mapping[str, Array],
+) -> Array:
+    """Where the rules fail in one row; may be jitted and vmapped.
+
+    The streaming form of `rule_violations`, for rows that are not stored.
+
+    Args:
+        schema: the task's schema (closed over, not traced).
+        row: states, inputs, calendar, attributes and ``t`` of the row; every state known.
+        previous: those of the row before; in row 0 anything, rules with ``previous`` do not apply.
+        initial: those of row 0.
+
+    Returns:
+        bool[rules], True where a rule is violated.
+    """
+    import jax.numpy as jnp
+
+    needed = {name for rule in schema.rules for name in rule.holds.names}
+    bare = {name.rpartition(".")[2] for name in needed}
+    env, known = with_derived(schema, row, {}, bare, jnp)
+    rows = {"initial": initial, "previous": previous}
+    for prefix, values in rows.items():
+        bases = {n.rpartition(".")[2] for n in needed if n.startswith(prefix + ".")}
+        if not bases:
+            continue
+        full, masks = with_derived(schema, values, {}, bases, jnp)
+        for base in bases:
+            own = tuple(schema.shapes[base])
+            env[f"{prefix}.{base}"] = full[base]
+            sure = jnp.broadcast_to(masks.get(base, np.True_), own)
+            known[f"{prefix}.{base}"] = sure & (row["t"] > 0) if prefix == "previous" else sure
+    violated = []
+    for rule in schema.rules:
+        value, sure = rule.holds.evaluate(env, known, xp=jnp)
+        violated.append(jnp.any(sure & ~(value if value.dtype == np.bool_ else value != 0)))
+    return jnp.stack(violated) if violated else jnp.zeros(0, bool)
 
 
 def check_rules(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gsim_jax.simulator.check import CheckReport, check_file, check_source, failures
-from gsim_jax.simulator.codes import INVALID, OUT_OF_RANGE, WORDS, lane_code
+from gsim_jax.simulator.codes import INVALID, OUT_OF_RANGE, WORDS, in_words, lane_code
 from gsim_jax.simulator.native import StateSpec
 from gsim_jax.simulator.sandbox import Sandbox
 from gsim_jax.task import SimulatorError, Task, Variable

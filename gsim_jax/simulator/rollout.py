@@ -1,0 +1,366 @@
+"""Rollouts: many lanes of a simulator at once, in pieces that fit into memory, over any devices.
+
+A lane is one simulated trajectory. Lanes are numbered, and a lane's random words follow from its
+number alone: give the lanes of two scenarios the same numbers and they meet the same luck (common
+random numbers), cut them into chunks or spread them over devices and they stay bitwise the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+from gsim_jax.compilation import lanes_jit
+from gsim_jax.simulator.chunks import Chunk, Spread, plan_chunks
+from gsim_jax.simulator.codes import OK, RULE_BROKEN, in_words, lane_code
+from gsim_jax.simulator.contract import Simulator
+from gsim_jax.simulator.keep import Keep, KeepLast, KeepMoments, KeepPaths, Row
+from gsim_jax.simulator.lane_values import Layout, Reader, gather
+from gsim_jax.simulator.lanes import BEFORE, Site, step_sites
+from gsim_jax.simulator.predict import overwrite, with_reports
+from gsim_jax.simulator.streams import Lane, Stream
+from gsim_jax.task import InputError, Problem, Schema, output_vector, row_violations
+
+State = dict[str, jax.Array]
+_KEEPS = {"paths": KeepPaths(), "last": KeepLast(), "moments": KeepMoments()}
+
+
+@dataclass(frozen=True, eq=False)
+class Rollout:
+    """What a rollout left.
+
+    Attributes:
+        kept: what `keep` stored: `Paths`, `Last`, `Moments`, or what a `Keep` of your own joins.
+        codes: int32[lanes], failure codes, 0 where a lane is fine; see `failures`.
+        numbers: uint32[lanes], the lanes' numbers.
+        chunks: in how many pieces it ran.
+    """
+
+    kept: Any
+    codes: np.ndarray
+    numbers: np.ndarray
+    chunks: int
+
+    @property
+    def failed(self) -> float:
+        """Share of the lanes that failed."""
+        return float(np.mean(self.codes != OK)) if len(self.codes) else 0.0
+
+    def failures(self) -> dict[str, int]:
+        """How many lanes failed, by what happened."""
+        codes, counts = np.unique(self.codes[self.codes != OK], return_counts=True)
+        return {in_words(int(c)): int(n) for c, n in zip(codes, counts, strict=True)}
+
+
+def rollout(
+    simulator: Simulator,
+    schema: Schema,
+    params: Mapping[str, Mapping[str, Any]],
+    start: Mapping[str, Any],
+    *,
+    steps: int,
+    lanes: int | Iterable[int],
+    key: Any = 0,
+    inputs: Mapping[str, Any] | None = None,
+    words: str = "threefry",
+    antithetic: bool = False,
+    keep: str | Keep = "paths",
+    rules: bool = True,
+    memory: int = 1 << 30,
+    mesh: Mesh | None = None,
+) -> Rollout:
+    """Simulates many lanes.
+
+    Every value in `params`, `start` and `inputs` is given for all lanes (its own shape), for each
+    (a leading axis of lanes), or as `PerLane(table, index)`. Calls that differ in numbers only, and
+    not in shapes or options, are compiled once.
+
+    Args:
+        simulator: a program or a native simulator.
+        schema: the task's schema.
+        params: `{group: {name: value}}`; `simulator.parameters.values({...})` makes them by label.
+        start: states at row 0. Where the simulator has latent states and they are not given, its
+            `initial` draws them per lane.
+        steps: number of steps T; rows 0 .. T.
+        lanes: how many (numbered from 0), or their numbers below 2^32, uint32[lanes].
+        key: a seed, a JAX key, or uint32[2].
+        inputs: inputs and calendar with an axis of T + 1 rows (in front of their own shape),
+            attributes without. Inputs not given have their defaults.
+        words: `"threefry"`, `"hash"` or `"sobol"`, see `Stream`.
+        antithetic: lanes 2k and 2k + 1 are mirror images.
+        keep: `"paths"`, `"last"`, `"moments"`, or a `Keep`.
+        rules: whether the task's rules are checked in every row.
+        memory: bytes that one chunk of lanes may take, roughly.
+        mesh: devices to spread the lanes over (all its axes); without one, where JAX puts them. In
+            a program of several processes every one makes the same call and gets the whole result.
+
+    Returns:
+        What was kept, and one failure code per lane.
+
+    Raises:
+        InputError: values missing, unknown or of wrong shapes; options that do not go together.
+    """
+    keeper = _keeper(keep)
+    numbers = _numbers(lanes)
+    stream = _stream(simulator, words, antithetic)
+    if steps < 0:
+        raise InputError((Problem("steps", f"steps: expected 0 or more; got {steps}"),))
+    values = gather(simulator, schema, start, params, inputs or {}, len(numbers), steps)
+    given = frozenset(start)
+    static = _Static(simulator, schema, values.layout, steps, stream, keeper, rules, given)
+    shared = {name: jnp.asarray(value) for name, value in values.shared.items()}
+    seed = _key_data(key)
+    points = int(numbers.max(initial=0)) + 1
+    rows = _stream_rows(static, shared, values.lane, seed, points)
+    spread = Spread(mesh)
+    size = plan_chunks(len(numbers), _bytes_per_lane(static, values.lane), memory, spread.devices)
+    parts, codes = [], []
+    for chunk in Chunk.all(len(numbers), size):
+        lane = {k: spread.put(chunk.cut(v)) for k, v in values.lane.items()}
+        number, exists = spread.put(chunk.cut(numbers)), spread.put(chunk.exists)
+        compiled = _sharded if mesh is not None else _alone
+        kept, code = compiled(static, mesh, seed, rows, shared, number, exists, lane)
+        axis = keeper.axis if keeper.per_lane else None
+        parts.append(jax.tree.map(lambda x: chunk.trim(spread.get(x), axis), kept))  # noqa: B023
+        codes.append(chunk.trim(spread.get(code), 0))
+    return Rollout(keeper.join(parts), np.concatenate(codes), numbers, len(parts))
+
+
+@dataclass(frozen=True)
+class _Static:
+    """What a compiled rollout depends on besides shapes."""
+
+    simulator: Simulator
+    schema: Schema
+    layout: Layout
+    steps: int
+    stream: Stream
+    keep: Keep
+    rules: bool
+    given: frozenset[str]
+
+    def start(self, lane: Lane, values: Reader, row: Any, sites: tuple[Site, ...]) -> State:
+        """One lane's full state at row 0."""
+        given = values.group("start")
+        if set(given) == set(self.simulator.states) and not self._draws_initial:
+            return given
+        observed = {k: given[k] for k in self.schema.states}
+        seen = {k: jnp.ones(jnp.shape(v), bool) for k, v in observed.items()}
+        source = self.stream.source(lane, BEFORE, sites, row)
+        inputs, params = self.inputs(values, jnp.int32(0)), values.group("params")
+        state = self.simulator.initial(observed, seen, inputs, params, source)
+        forced = [name for name in observed if name not in self.simulator.observed]
+        return overwrite(state, observed, {name: seen[name] for name in forced})
+
+    @property
+    def _draws_initial(self) -> bool:
+        # Without latent states, `initial` has only what a report may hide left to say.
+        hidden = set(self.simulator.latent) - self.given
+        return bool(hidden) or bool(self.simulator.observed)
+
+    def inputs(self, values: Reader, t: jax.Array) -> dict[str, jax.Array]:
+        """What a simulator finds in `inputs` at row t."""
+        return {"t": jnp.asarray(t, jnp.int32), **values.group("inputs"), **values.at(t)}
+
+    def step(
+        self, state: State, first: State, lane: Lane, values: Reader, t: jax.Array, row: Any,
+        sites: tuple[Site, ...],
+    ) -> tuple[State, State, jax.Array]:  # fmt: skip
+        """One lane: next state, what is reported instead of it, failure code of this step."""
+        source = self.stream.source(lane, t, sites, row)
+        params, now = values.group("params"), self.inputs(values, t)
+        following, outputs = self.simulator.step(state, now, params, source)
+        reported = self.simulator.observe(following, outputs, params, source) or {}
+        code = lane_code(self.simulator.states, following, with_reports(outputs, reported))
+        if self.rules and self.schema.rules:
+            then, begun = self.inputs(values, t + 1), self.inputs(values, jnp.int32(0))
+            rows = ({**following, **reported, **then}, {**state, **now}, {**first, **begun})
+            broken = jnp.any(row_violations(self.schema, *rows))
+            code = code | RULE_BROKEN * broken.astype(jnp.int32)
+        return following, reported, code
+
+    def outputs(
+        self, state: State, reported: State, code: jax.Array, values: Reader, t: jax.Array
+    ) -> tuple[jax.Array, ...]:
+        """The scored values of one lane's row t, scalars; NaN where it has failed."""
+        shown = {k: state[k] for k in self.schema.states} | reported
+        vector = output_vector(self.schema, shown, self.inputs(values, t))
+        vector = jnp.where(code == OK, vector, jnp.nan)
+        return tuple(vector[v] for v in range(len(self.schema.outputs)))
+
+
+def simulate(
+    static: _Static, seed: jax.Array, rows: Any, shared: Any, number: jax.Array,
+    exists: jax.Array, lane: Any,
+) -> tuple[Any, jax.Array]:  # fmt: skip
+    """All lanes of a chunk on one device: what is kept, and codes int32[lanes]."""
+    words = static.stream.lanes(seed, number)
+    before, sites = _sites(static, shared, lane)
+    keep = static.keep
+
+    def begin(mine: Lane, own: Any) -> tuple[State, jax.Array]:
+        state = static.start(mine, Reader(static.layout, shared, own), rows[0], before)
+        return state, lane_code(static.simulator.states, state, {})
+
+    def see(t: jax.Array, state: State, reported: State, code: jax.Array) -> Any:
+        def one(state: State, reported: State, code: jax.Array, own: Any) -> Any:
+            values = Reader(static.layout, shared, own)
+            return static.outputs(state, reported, code, values, t)
+
+        outputs = jax.vmap(one)(state, reported, code, lane)
+        return keep.row(Row(t, state, outputs, code, exists))
+
+    first, code = jax.vmap(begin)(words, lane)
+    reported = {name: first[name] for name in static.simulator.observed}
+
+    def body(carry: tuple[Any, ...], at: tuple[jax.Array, Any]) -> tuple[Any, Any]:
+        state, _, code = carry
+        t, row = at
+
+        def advance(state: State, first: State, mine: Lane, own: Any) -> tuple[Any, ...]:
+            values = Reader(static.layout, shared, own)
+            return static.step(state, first, mine, values, t, row, sites)
+
+        state, reported, fresh = jax.vmap(advance)(state, first, words, lane)
+        code = code | fresh
+        seen = see(t + 1, state, reported, code) if keep.every_row else None
+        return (state, reported, code), seen
+
+    times = jnp.arange(static.steps, dtype=jnp.int32)
+    begun = (first, reported, code)
+    (state, reported, code), stored = jax.lax.scan(body, begun, (times, rows[1]))
+    if keep.every_row:
+        start = see(jnp.int32(0), *begun)
+        stored = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start, stored)
+    else:
+        stored = see(jnp.int32(static.steps), state, reported, code)
+    return keep.finish(stored), code
+
+
+def _sites(static: _Static, shared: Any, lane: Any) -> tuple[Any, Any]:
+    """Draws of `initial` and of one step; only Sobol words need to know them."""
+    if static.stream.kind != "sobol":
+        return (), ()
+    one = jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), lane)
+    values = Reader(static.layout, shared, one)
+    params = values.group("params")
+    now = static.inputs(values, jnp.int32(0))
+    observed = {k: v for k, v in values.group("start").items() if k in static.schema.states}
+    seen = {k: jnp.ones(jnp.shape(v), bool) for k, v in observed.items()}
+    simulator = static.simulator
+    before = step_sites(
+        simulator, lambda source: simulator.initial(observed, seen, now, params, source)
+    )
+    state = {k: jnp.zeros(tuple(spec.shape), spec.dtype) for k, spec in simulator.states.items()}
+
+    def step(source: Any) -> Any:
+        following, outputs = simulator.step(state, now, params, source)
+        return simulator.observe(following, outputs, params, source)
+
+    return before, step_sites(simulator, step)
+
+
+@partial(lanes_jit, static_argnums=(0, 1))
+def _alone(static: _Static, mesh: None, *arguments: Any) -> tuple[Any, jax.Array]:
+    return simulate(static, *arguments)
+
+
+@partial(lanes_jit, static_argnums=(0, 1))
+def _sharded(
+    static: _Static,
+    mesh: Mesh,
+    seed: Any,
+    rows: Any,
+    shared: Any,
+    number: Any,
+    exists: Any,
+    lane: Any,
+) -> tuple[Any, jax.Array]:
+    # Lanes never talk to each other: each device runs its own, without a single collective.
+    every = PartitionSpec()
+    cut = PartitionSpec(mesh.axis_names)
+    kept = PartitionSpec(*(None,) * static.keep.axis, mesh.axis_names)
+    run = jax.shard_map(
+        partial(simulate, static), mesh=mesh, in_specs=(every, every, every, cut, cut, cut),
+        out_specs=(kept, cut), check_vma=False,
+    )  # fmt: skip
+    return run(seed, rows, shared, number, exists, lane)
+
+
+def _stream_rows(static: _Static, shared: Any, lane: Any, seed: np.ndarray, points: int) -> Any:
+    before, sites = _sites(static, shared, lane)
+    return static.stream.rows(jnp.asarray(seed), before, sites, static.steps, points)
+
+
+def _bytes_per_lane(static: _Static, lane: Mapping[str, Any]) -> int:
+    """Roughly what one lane takes on the device: its values, working copies, what is kept."""
+    given = sum(v.nbytes // max(len(v), 1) for v in lane.values())
+    specs = static.simulator.states.values()
+    state = sum(4 * int(np.prod(spec.shape, dtype=int)) for spec in specs)
+    outputs = 4 * len(static.schema.outputs)
+    # Current and next state, outputs, words and the largest intermediate values.
+    working = 6 * (state + outputs) + 64
+    stored = 0
+    if static.keep.per_lane:
+        stored = (state + outputs) * (static.steps + 1 if static.keep.every_row else 1)
+    # What is stored exists twice while it is copied to the host.
+    return given + working + 2 * stored
+
+
+def _stream(simulator: Simulator, words: str, antithetic: bool) -> Stream:
+    stream = Stream(words, antithetic)
+    if getattr(simulator, "keyed", False) and (antithetic or words == "sobol"):
+        text = (
+            f"words: expected 'threefry' or 'hash' without antithetic lanes; got "
+            f"{'antithetic lanes' if antithetic else repr(words)} for a simulator of functions "
+            "that draw from JAX keys: a key hides the words from its draws. Write it as a "
+            "simulator file, whose draws take their words directly"
+        )
+        raise InputError((Problem("words", text),))
+    return stream
+
+
+def _keeper(keep: str | Keep) -> Keep:
+    if not isinstance(keep, str):
+        return keep
+    if keep not in _KEEPS:
+        text = f"keep: expected {', '.join(map(repr, _KEEPS))} or a Keep; got {keep!r}"
+        raise InputError((Problem("keep", text),))
+    return _KEEPS[keep]
+
+
+def _numbers(lanes: int | Iterable[int]) -> np.ndarray:
+    if isinstance(lanes, (int, np.integer)):
+        numbers = (
+            np.arange(lanes, dtype=np.uint32) if 0 < lanes <= 2**32 else np.zeros(0, np.uint32)
+        )
+    else:
+        numbers = np.asarray(lanes)
+    whole = np.issubdtype(numbers.dtype, np.integer) and numbers.ndim == 1 and len(numbers)
+    if not whole or numbers.min() < 0 or numbers.max() >= 2**32:
+        text = (
+            f"lanes: expected a count from 1 on, or whole numbers from 0 to 2^32 - 1; got {lanes}"
+        )
+        raise InputError((Problem("lanes", text),))
+    return numbers.astype(np.uint32)
+
+
+def _key_data(key: Any) -> np.ndarray:
+    if isinstance(key, (int, np.integer)):
+        key = jax.random.key(int(key), impl="threefry2x32")
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        key = jax.random.key_data(key)
+    data = np.asarray(key)
+    if data.shape != (2,) or data.dtype != np.uint32:
+        text = (
+            f"key: expected a seed, a threefry key or uint32[2]; got {data.dtype}{list(data.shape)}"
+        )
+        raise InputError((Problem("key", text),))
+    return data
