@@ -60,15 +60,10 @@ def doctor(options: Options) -> Reply:
     import jax
 
     from gsim_jax.report.tables import table
-    from gsim_jax.simulator.sandbox import Sandbox
 
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     devices = [{"platform": d.platform, "kind": d.device_kind, "id": d.id} for d in jax.devices()]
-    with Sandbox() as sandbox:
-        layers = [
-            {"name": layer.name, "active": layer.active, "detail": layer.detail}
-            for layer in sandbox.status()
-        ]
+    layers, level, isolation = _isolation()
     fields = {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -76,6 +71,7 @@ def doctor(options: Options) -> Reply:
         "versions": versions,
         "devices": devices,
         "sandbox": layers,
+        "isolation": level,
     }
 
     def show(console: Console) -> None:
@@ -93,8 +89,28 @@ def doctor(options: Options) -> Reply:
             active = Text("yes", style="green") if layer["active"] else Text("no", style="yellow")
             shown.add_row(layer["name"], active, Text(layer["detail"]))
         console.print(shown)
+        console.print(Text(isolation))
 
     return Reply(fields, show)
+
+
+def _isolation() -> tuple[list[dict[str, Any]], str | None, str]:
+    """The layers of the sandbox, the level they amount to, and the same in a sentence."""
+    from gsim_jax.simulator.sandbox import LEVELS, Sandbox, isolation_level
+    from gsim_jax.task import SimulatorError
+
+    with Sandbox() as sandbox:
+        try:
+            found = sandbox.status()
+        except SimulatorError as error:
+            words = f"Isolation: none; model-written files cannot run here ({error})"
+            return [], None, words
+    layers = [{"name": x.name, "active": x.active, "detail": x.detail} for x in found]
+    level = isolation_level(found)
+    missing = [layer.name for layer in found if not layer.active]
+    words = f"Isolation: {level}, of {', '.join(LEVELS)} (strongest first)"
+    words += f"; missing: {', '.join(missing)}" if missing else "; no layer is missing"
+    return layers, level, words
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

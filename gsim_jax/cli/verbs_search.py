@@ -12,11 +12,13 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
+from gsim_jax.cli.isolation import require_isolation
 from gsim_jax.cli.reply import BAD_INPUT, Options, Reply, error_json, verb
 
 if TYPE_CHECKING:
     from gsim_jax.cli.live import Watch
     from gsim_jax.propose import Brief, Proposal, Proposer
+    from gsim_jax.simulator.sandbox import Level
 
 FOLDER = click.Path(path_type=Path)
 RESUMED = ("task", "proposer", "seed", "out", "rounds", "proposals", "patience", "seconds")
@@ -33,12 +35,14 @@ RESUMED = ("task", "proposer", "seed", "out", "rounds", "proposals", "patience",
 @click.option("--seconds", type=click.FloatRange(0, min_open=True),
               help="Time budget; it makes the stop depend on the machine.")  # fmt: skip
 @click.option("--resume", type=FOLDER, metavar="RUN", help="Continue a run that was cut short.")
+@require_isolation
 @verb
 def run(
     options: Options,
     task: Path | None,
     resume: Path | None,
     proposer: str,
+    isolation: Level | None,
     **budget: float | None,
 ) -> Reply:
     """Find a simulator for TASK.
@@ -50,7 +54,7 @@ def run(
 
     with _watch() as watch:
         if resume is not None:
-            result = search.resume(resume, listener=watch.listen)
+            result = search.resume(resume, listener=watch.listen, isolation=isolation)
         else:
             assert task is not None
             result = search.run(
@@ -59,6 +63,7 @@ def run(
                 seed=options.seed,
                 out=_new_folder(options.out, task),
                 listener=watch.listen,
+                isolation=isolation,
                 **{name: value for name, value in budget.items() if value is not None},
             )
     return _found(result, watch.failures)
@@ -70,8 +75,11 @@ def run(
               help="The simulator file.")  # fmt: skip
 @click.option("--method", type=click.Choice(["es"]), default="es", show_default=True,
               help="es: evolution strategy on the energy score.")  # fmt: skip
+@require_isolation
 @verb
-def calibrate(options: Options, task: Path, simulator: Path, method: str) -> Reply:
+def calibrate(
+    options: Options, task: Path, simulator: Path, method: str, isolation: Level | None
+) -> Reply:
     """Calibrate one simulator file on TASK.
 
     Prints parameters with errors and where the fit is not within noise. --out is the run folder.
@@ -90,6 +98,7 @@ def calibrate(options: Options, task: Path, simulator: Path, method: str) -> Rep
             rounds=1,
             proposals=1,
             listener=watch.listen,
+            isolation=isolation,
         )
     page = write_report(result.record)
     record = read_run(result.record)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
+from gsim_jax.cli.isolation import require_isolation
 from gsim_jax.cli.reply import BAD_INPUT, Options, Reply, dumps, plain, verb
+
+if TYPE_CHECKING:
+    from gsim_jax.simulator.sandbox import Level
 
 FOLDER = click.Path(path_type=Path)
 
@@ -16,8 +20,9 @@ FOLDER = click.Path(path_type=Path)
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--task", type=FOLDER, required=True, help="The task folder it is to simulate.")
+@require_isolation
 @verb
-def check(options: Options, file: Path, task: Path) -> Reply:
+def check(options: Options, file: Path, task: Path, isolation: Level | None) -> Reply:
     """Check a simulator FILE against a task.
 
     Guard, sandbox, program and contract, in this order. --out writes the findings as JSON.
@@ -25,7 +30,7 @@ def check(options: Options, file: Path, task: Path) -> Reply:
     from gsim_jax.simulator.check import check_file
     from gsim_jax.task import load_task
 
-    found = check_file(file, load_task(task))
+    found = check_file(file, load_task(task), require=isolation)
     errors = tuple(problem.to_json() for problem in found.problems)
     reply = Reply(
         {"file": file, **found.to_json()},

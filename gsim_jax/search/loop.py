@@ -24,7 +24,7 @@ from gsim_jax.search import archive
 from gsim_jax.search.candidate import Setting, build_candidate
 from gsim_jax.search.record import Failed, RunRecord, Stored
 from gsim_jax.simulator.panel import build_panel
-from gsim_jax.simulator.sandbox import Sandbox
+from gsim_jax.simulator.sandbox import Level, Sandbox
 from gsim_jax.task import InputError, Problem, SimulatorError, load_task, profile
 
 Listener = Callable[[dict[str, Any]], None]
@@ -76,6 +76,7 @@ def run(
     seed: int = 0,
     out: Path | str,
     listener: Listener | None = None,
+    isolation: Level | None = None,
     **limits: Any,
 ) -> RunResult:
     """Finds a simulator for a task folder.
@@ -86,10 +87,12 @@ def run(
         seed: everything random follows from it.
         out: the run folder, new or empty.
         listener: told every event, and progress in between.
+        isolation: least level of isolation of the sandbox, see `Sandbox`.
         **limits: see `Limits`.
 
     Raises:
-        InputError: the task folder or the run folder cannot be used; nothing is written then.
+        InputError: the task folder or the run folder cannot be used, or the isolation does not
+            hold here; nothing is written then.
     """
     loaded = load_task(Path(task))
     bounds = Limits(**limits)
@@ -110,14 +113,19 @@ def run(
         "scales": scale.tolist(),
         "split": "validation" if loaded.validation is not None else "train",
     }
-    record = RunRecord.create(Path(out), configuration)
-    with Sandbox() as sandbox:
+    with Sandbox(require=isolation) as sandbox:
+        sandbox.demand()
+        record = RunRecord.create(Path(out), configuration)
         setting = Setting(loaded, settings, scale, seed, Evolution(), sandbox)
         return _Search(setting, bounds, proposer, record, listener).run()
 
 
 def resume(
-    directory: Path | str, *, listener: Listener | None = None, proposer: Proposer | None = None
+    directory: Path | str,
+    *,
+    listener: Listener | None = None,
+    proposer: Proposer | None = None,
+    isolation: Level | None = None,
 ) -> RunResult:
     """Continues a run that was cut short, and ends as it would have ended.
 
@@ -125,6 +133,7 @@ def resume(
         directory: the run folder.
         listener: told every event, those of before included.
         proposer: the proposer of the run where it is not the library.
+        isolation: least level of isolation of the sandbox, see `Sandbox`.
 
     Raises:
         InputError: there is no run in the folder, or its task has changed since.
@@ -142,7 +151,8 @@ def resume(
     train = build_panel(loaded.schema, loaded.train, rows=settings.rows)
     scale = increment_scale(train, settings.plan)
     bounds = Limits(**configuration["settings"]["limits"])
-    with Sandbox() as sandbox:
+    with Sandbox(require=isolation) as sandbox:
+        sandbox.demand()
         setting = Setting(loaded, settings, scale, configuration["seed"], Evolution(), sandbox)
         return _Search(setting, bounds, proposer, record, listener).run()
 

@@ -240,6 +240,15 @@ class Sandbox:
         """The level of isolation that holds on this machine."""
         return isolation_level(self.status())
 
+    def demand(self) -> None:
+        """Refuses at once where the required level does not hold; nothing without one.
+
+        Raises:
+            SimulatorError: with the code "isolation" and what is missing.
+        """
+        if self._require is not None:
+            self._accept(self.status())
+
     def _converse(self, request: bytes) -> _exchange.Outcome:
         def accept(found: list[tuple[str, bool, str]]) -> None:
             if request:

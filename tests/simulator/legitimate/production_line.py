@@ -1,4 +1,4 @@
-"""Stations in a row with buffers between them: the last one moves first, so room opens behind it."""
+"""Stations in a row with buffers between them: the last one moves first and makes room."""
 
 STATIONS = 4
 PARAMS = {

@@ -20,7 +20,7 @@ def initial(observed, seen, params, key):
 
 def epidemic(state, inputs, params, key):
     r = params["keep"] * state["r"] + normal(key, 0.0, params["sd"])
-    weights = jnp.array(SHED[1:] + (0.0,))
+    weights = jnp.array((*SHED[1:], 0.0))
     force = jnp.dot(weights, state["recent"]) / jnp.sum(weights)
     new = params["growth"] * jnp.exp(jnp.clip(r, -3.0, 3.0)) * force
     return {"r": r, "new": jnp.clip(new, 0.0, 1e7)}
