@@ -10,9 +10,10 @@ import numpy as np
 from gsim_jax.task.profile_fit import (
     dispersion,
     dispersion_between_neighbours,
+    dispersion_of_changes,
     one_step_fit,
 )
-from gsim_jax.task.profile_invariants import Invariant, find_invariants
+from gsim_jax.task.profile_invariants import Balance, Invariant, find_balances, find_invariants
 from gsim_jax.task.profile_links import find_lags, find_transfers
 from gsim_jax.task.profile_series import Course, monotone, period
 from gsim_jax.task.schema import CALENDAR_INPUTS, Schema, entries, label
@@ -65,6 +66,7 @@ class Profile:
             depends on the input at t - lag.
         trajectories: number of training trajectories.
         rows: rows of all of them together.
+        balances: linear forms that change by the inputs of the step and by nothing else.
     """
 
     variables: dict[str, VariableProfile]
@@ -73,6 +75,7 @@ class Profile:
     lags: tuple[tuple[str, str, int, float], ...]
     trajectories: int
     rows: int
+    balances: tuple[Balance, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a JSON object; numbers that do not exist are null."""
@@ -82,6 +85,7 @@ class Profile:
                 if isinstance(value, float) and not np.isfinite(value):
                     values[key] = None
         document["invariants"] = [asdict(invariant) for invariant in self.invariants]
+        document["balances"] = [asdict(balance) for balance in self.balances]
         document["transfers"] = [list(link) for link in self.transfers]
         document["lags"] = [list(link) for link in self.lags]
         return document
@@ -91,6 +95,7 @@ class Profile:
         lines = [f"{self.trajectories} trajectories, {self.rows} rows."]
         lines += [_variable_line(name, values) for name, values in self.variables.items()]
         lines += [f"Invariant: {invariant.words}." for invariant in self.invariants]
+        lines += [f"Balance: {balance.words}." for balance in self.balances]
         lines += [
             f"Transfer: what {a} loses {b} gains (surprises correlate at -{r:.2f})."
             for a, b, r in self.transfers
@@ -138,6 +143,13 @@ def profile(task: Task) -> Profile:
         lags=find_lags(_decisions(schema, part), names, shown, seen, part.exists),
         trajectories=len(data),
         rows=int(data.length.sum()),
+        balances=find_balances(
+            names,
+            values[..., own],
+            data.outputs_seen[..., own],
+            _decisions(schema, data),
+            data.exists,
+        ),
     )
 
 
@@ -221,13 +233,14 @@ def _variable(
 
 
 def _dispersion(fit: _Fit) -> float | None:
-    """The smaller of two estimates: each errs upward by what its fit misses."""
+    """The smallest of three estimates: each errs upward by what its fit misses."""
     flow, steps = np.abs(fit.increments), np.isfinite(fit.increments)
     both = steps & np.isfinite(fit.predicted)
     sign = np.sign(np.nansum(fit.increments))
     found = [
         dispersion(flow[both], sign * fit.predicted[both]) if both.any() else None,
         dispersion_between_neighbours(np.where(steps, flow, 0.0), steps),
+        dispersion_of_changes(flow, sign * fit.predicted),
     ]
     return min((value for value in found if value is not None), default=None)
 

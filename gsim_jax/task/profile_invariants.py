@@ -59,6 +59,63 @@ def find_invariants(
     return tuple(found)
 
 
+@dataclass(frozen=True)
+class Balance:
+    """A linear form that changes by a linear form of the step's inputs, exactly.
+
+    Attributes:
+        coefficients: label -> coefficient of the form; whole numbers where the data allow.
+        inputs: input -> coefficient of what the form changes by in a step.
+        words: one sentence.
+    """
+
+    coefficients: dict[str, int | float]
+    inputs: dict[str, int | float]
+    words: str
+
+
+def find_balances(
+    labels: tuple[str, ...],
+    values: np.ndarray,
+    seen: np.ndarray,
+    inputs: dict[str, np.ndarray],
+    exists: np.ndarray,
+) -> tuple[Balance, ...]:
+    """Forms whose change from t to t + 1 the inputs in row t account for.
+
+    They are the invariants in which running sums of inputs take part: stock on hand, on order and
+    sold, less what has been ordered so far.
+
+    Args:
+        labels: the k variables.
+        values: float64[n, rows, k].
+        seen: bool[n, rows, k].
+        inputs: name -> float64[n, rows].
+        exists: bool[n, rows], False in padding.
+    """
+    given = {name: u for name, u in inputs.items() if u[exists].std() > 0}
+    if not given or not labels:
+        return ()
+    sums = [np.cumsum(u, axis=1) - u for u in given.values()]  # what came in before the row
+    everything = np.concatenate([values, np.stack(sums, axis=-1)], axis=-1)
+    known = np.stack([exists] * len(given), axis=-1)
+    marks = {f"inputs/{name}": name for name in given}  # an input and a state may share letters
+    names = (*labels, *marks)
+    found = []
+    for form in find_invariants(names, everything, np.concatenate([seen, known], axis=-1)):
+        parts = form.coefficients
+        moved = {marks[name]: -c for name, c in parts.items() if name in marks}
+        held = {name: c for name, c in parts.items() if name not in marks}
+        if not moved or not held:
+            continue
+        if next(iter(moved.values())) < 0:
+            moved = {name: -c for name, c in moved.items()}
+            held = {name: -c for name, c in held.items()}
+        words = f"{_sum_of(held)} changes by {_sum_of(moved)} in every step"
+        found.append(Balance(held, moved, words))
+    return tuple(found)
+
+
 def _jointly_seen(values: np.ndarray, seen: np.ndarray) -> list[int]:
     """Variables that change, and are seen together in enough consecutive rows."""
     chosen = []
@@ -146,10 +203,14 @@ def _described(
     value = float(np.mean(values)) if everywhere else None
     if value is not None and abs(value) <= 4e-7 * size:
         value = 0.0
-    terms = " ".join(_term(name, c) for name, c in coefficients.items())
-    text = terms.removeprefix("+ ").replace("- ", "-", 1) if terms[0] == "-" else terms[2:]
+    text = _sum_of(coefficients)
     end = f"is {value:.6g} in every row" if everywhere else "is constant along each trajectory"
     return Invariant(coefficients, "all" if everywhere else "trajectory", value, f"{text} {end}")
+
+
+def _sum_of(coefficients: dict[str, int | float]) -> str:
+    terms = " ".join(_term(name, c) for name, c in coefficients.items())
+    return terms.replace("- ", "-", 1) if terms[0] == "-" else terms[2:]
 
 
 def _term(name: str, coefficient: int | float) -> str:

@@ -37,7 +37,9 @@ def period(values: np.ndarray, seen: np.ndarray, longest: int = 60) -> int | Non
 
     For every candidate p the moving average over p rows is taken away, which leaves cycles of p
     rows untouched and removes slower courses; the rest has to correlate with itself p and 2p rows
-    later, more than at the lags around p. A single hump fails at 2p, noise at both.
+    later, more than at the lags around p, and little on average at the lags between p and 2p, where
+    a cycle is out of step. A single hump fails at 2p, noise at both, a slow course with noise
+    between them.
 
     Args:
         values: float64[n, rows].
@@ -55,7 +57,10 @@ def period(values: np.ndarray, seen: np.ndarray, longest: int = 60) -> int | Non
         here, pairs = at[p]
         enough = here > max(MIN_CORRELATION, 4 / np.sqrt(max(pairs, 1)))
         peak = here > max(at[p - 1][0], at[p + 1][0])
-        if enough and peak and at[2 * p][0] > here / 2 and pairs >= 2 * p:
+        if not (enough and peak and at[2 * p][0] > here / 2 and pairs >= 2 * p):
+            continue
+        between = [_correlation(rest, known, lag)[0] for lag in range(p + 1, 2 * p)]
+        if np.mean(between) < here / 2:
             strengths[p] = here
     if not strengths:
         return None

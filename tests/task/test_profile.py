@@ -154,6 +154,40 @@ def test_an_invariant_of_reals_and_one_that_only_nearly_holds() -> None:
     assert profile(task_of(slow, kind="real")).invariants == ()
 
 
+def test_a_balance_with_an_input() -> None:
+    rng = np.random.default_rng(16)
+    states, inputs = stock(rng, 6, 40, lead=1)
+    order, level = inputs["order"], states["level"]
+    sold = level[:, :1] + np.cumsum(order, axis=1) - order - level  # less what is on its way
+    sold[:, 1:] -= order[:, :-1]
+    underway = np.concatenate([np.zeros((6, 1), int), order[:, :-1]], axis=1)
+    counts = {"level": level, "underway": underway, "sold": sold}
+    found = profile(task_of(counts, inputs))
+    assert found.invariants == ()
+    (balance,) = found.balances
+    assert balance.coefficients == {"level": 1, "underway": 1, "sold": 1}
+    assert balance.inputs == {"order": 1}
+    assert balance.words == "level + underway + sold changes by order in every step"
+    assert f"Balance: {balance.words}." in found.to_text()
+    document = json.loads(json.dumps(found.to_json()))
+    assert document["balances"][0]["inputs"] == {"order": 1}
+    counts["sold"] = sold.copy()
+    counts["sold"][2, 9] += 1
+    assert profile(task_of(counts, inputs)).balances == ()
+
+
+def test_a_balance_keeps_its_size_and_sign() -> None:
+    rng = np.random.default_rng(17)
+    drawn, spare = rng.integers(0, 5, (2, 4, 30))
+    tank = 900 - 3 * (np.cumsum(drawn, axis=1) - drawn)
+    (balance,) = profile(task_of({"tank": tank}, {"drawn": drawn, "spare": spare})).balances
+    assert (balance.coefficients, balance.inputs) == ({"tank": -1}, {"drawn": 3})
+    assert balance.words == "-tank changes by 3 drawn in every step"
+    constant = {"drawn": np.ones((4, 30)), "spare": spare}
+    steady = 900 - np.tile(np.arange(30), (4, 1))
+    assert profile(task_of({"tank": steady}, constant)).balances == ()  # nothing to tell it by
+
+
 def test_one_wrong_cell_ends_an_invariant() -> None:
     data = sir(np.random.default_rng(6), 10, 30)
     data["I"][3, 7] += 1
@@ -270,6 +304,37 @@ def test_no_period_in_a_smooth_course() -> None:
     assert period(hump, np.ones(hump.shape, bool)) is None
     line = np.arange(60.0)[None]
     assert period(line, np.ones(line.shape, bool)) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_period_in_a_smooth_course_with_noise(seed: int) -> None:
+    """Curvature is alike in neighbouring rows, noise of a stock opposed: together no rhythm."""
+    rng = np.random.default_rng(200 + seed)
+    for scale in (0.3, 1.0, 3.0, 10.0):
+        inflow = (
+            scale
+            * 1000
+            * np.exp(-((np.linspace(-3, 3, 121)[None] - rng.normal(0, 1, (30, 1))) ** 2))
+        )
+        beds = np.zeros((30, 121), int)
+        for t in range(120):
+            left = rng.binomial(beds[:, t], 0.1)
+            beds[:, t + 1] = beds[:, t] - left + rng.poisson(inflow[:, t])
+        assert period(beds.astype(float), np.ones(beds.shape, bool)) is None
+
+
+def test_dispersion_of_a_large_epidemic_is_not_the_error_of_its_fit() -> None:
+    rng = np.random.default_rng(18)
+    s, i = np.full(40, 500_000), rng.integers(1000, 5000, 40)
+    kept = [(s, i)]
+    for _ in range(80):
+        new = rng.binomial(s, 1 - np.exp(-0.5 * i / 500_000))
+        s, i = s - new, i + new - rng.binomial(i, 0.1)
+        kept.append((s, i))
+    counts = np.asarray(kept)
+    found = profile(task_of({"S": counts[:, 0].T, "I": counts[:, 1].T})).variables["S"].dispersion
+    assert found is not None
+    assert 0.6 < found < 1.3  # Binomial(S, p) has between 0.6 and 1; its fit errs by hundreds
 
 
 @pytest.mark.parametrize("length", [2, 5, 12])
