@@ -196,3 +196,18 @@ def test_the_share_of_false_alarms() -> None:
         a, b = rng.poisson(3, (2, 40, 2)).astype(float)
         found += p_value(a, b, rng, 99) <= 0.05
     assert abs(found / 400 - 0.05) < 4 * np.sqrt(0.05 * 0.95 / 400)
+
+
+@pytest.mark.parametrize("name", ["covid19", "supply_chain"])
+def test_two_states_imply_what_happened_between_them(name: str) -> None:
+    program = program_of(name)
+    params = program.parameters.values(truth_of(name))
+    states, inputs = chosen(task_of(name), STATES, seed=6)
+    for lane, (now, given) in enumerate(zip(states, inputs, strict=True)):
+        source = lane_words(jnp.asarray([8, lane], jnp.uint32), given["t"])
+        following, outputs = program.step(now, given, params, source)
+        implied = program.implied(now, following, given)
+        assert implied is not None
+        assert set(implied) == set(outputs)
+        for key, value in implied.items():
+            assert np.array_equal(value, outputs[key]), key
