@@ -29,8 +29,9 @@ from gsim_jax.task.problems import SimulatorError
 
 #: How often the keeper looks at the child's clock and threads, in milliseconds.
 _GLANCE = 50
-#: Processor seconds between the program's own alarm, which names a line, and the keeper's kill.
-_GRACE = 0.5
+#: Between the program's own alarm, which names a line, and the keeper's kill: a part of the limit,
+#: and at most so many processor seconds.
+_GRACE, _MOST_GRACE = 0.1, 0.5
 _MESSAGE = 1 << 16
 #: Exit status of a child whose own code failed.
 _BROKEN = 70
@@ -147,13 +148,14 @@ def _watch(pid: int, control: socket.socket, settings: _jail.Settings, proc: int
         handle = -1
     deadline = time.monotonic() + settings.wall
     process_clock = (~pid << 3) | 2  # clock_getcpuclockid(3)
+    processor = settings.cpu + min(_MOST_GRACE, _GRACE * settings.cpu)
     while True:
         ready = {descriptor for descriptor, _ in poll.poll(_GLANCE)}
         if control.fileno() in ready:
             return "asked"
         if handle in ready or os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             return "ended"
-        if time.clock_gettime(process_clock) > settings.cpu + _GRACE:
+        if time.clock_gettime(process_clock) > processor:
             return "cpu"
         if _threads(proc, pid) > _jail.most_threads():
             return "threads"

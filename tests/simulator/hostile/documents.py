@@ -21,7 +21,8 @@ def op(name, ins, outs, **parameters):
     return {"op": name, "in": list(ins), "out": list(outs), **parameters}
 def scan(length, body, ins=(0,), outs=None, carry=1, consts=0):
     outs = [leaf()] if outs is None else outs
-    return op("scan", ins, outs, length=length, reverse=False, carry=carry, consts=consts, body=body)
+    return op("scan", ins, outs, length=length, reverse=False, carry=carry, consts=consts,
+              body=body)
 def body(operations=(), outputs=(0,)):
     return {"inputs": [leaf()], "operations": list(operations), "outputs": list(outputs)}
 def document(operations=(), **changes):
@@ -66,8 +67,9 @@ _CONTENTS = {
     ),
     "NaN": "document(doc=float('nan'))",
     "infinity": "document(version=float('inf'))",
-    "an integer of five thousand digits": "json.dumps(document()).replace('1,', '1' * 5000 + ',', 1)"
-    ".encode()",
+    "an integer of five thousand digits": (
+        "json.dumps(document()).replace('1,', '1' * 5000 + ',', 1).encode()"
+    ),
     "a float of five thousand digits": "json.dumps(document(version=0.5))"
     ".replace('0.5', '0.' + '1' * 5000).encode()",
     "an exponent out of this world": "json.dumps(document(version=0.5))"
@@ -122,7 +124,9 @@ _CONTENTS = {
         "document([op('broadcast', [0], [leaf(shape=[100_000, 100_000])], "
         "shape=[100_000, 100_000], axes=[])])"
     ),
-    "a shape below nothing": "document([op('broadcast', [0], [leaf(shape=[-1])], shape=[-1], axes=[])])",
+    "a shape below nothing": (
+        "document([op('broadcast', [0], [leaf(shape=[-1])], shape=[-1], axes=[])])"
+    ),
     "arrays that are cheap one by one": (
         "document([op('broadcast', [0], [leaf(shape=[100_000])], shape=[100_000], axes=[])] * 200)"
     ),

@@ -78,7 +78,8 @@ _REFUSED = (
 )  # fmt: skip
 _ANY = (*_REFUSED, "unknown-operation", "bad-output", "bad-state", "bad-prior", "bad-draw",
         "key-as-number", "crash", "time-limit", "memory-limit", "output-limit", "document",
-        "not-available", "bad-shape", "no-submodules", "bad-parameters", "bad-submodules", "missing", "too-large")  # fmt: skip
+        "not-available", "bad-shape", "no-submodules", "bad-parameters", "bad-submodules",
+        "missing", "too-large")  # fmt: skip
 
 _HOLES = {
     # Python's less known corners.
@@ -140,7 +141,7 @@ _HOLES = {
     "a result that reduces itself": _file(
         body="class R:\n    def __reduce__(self):\n        return (print, ('x',))\n"
         "    def __jax_array__(self):\n"
-        "        raise ValueError(jnp.where.__globals__['__builtins__']['open']('@CANARY@').read())\n"
+        "        raise ValueError(open('@CANARY@').read())\n"
         "return {'a': R()}"
     ),
     "a last word when it is collected": _file(
@@ -209,7 +210,8 @@ _HOLES = {
         "guess=0.5)})] * 100000\nPARAMS = Shifty()"
     ),
     "a prior changed behind its back": _file(
-        "u = Uniform(0.0, 1.0, guess=0.5)\nu.arguments['low'] = '__import__'\nPARAMS = {'m': {'p': u}}"
+        "u = Uniform(0.0, 1.0, guess=0.5)\nu.arguments['low'] = '__import__'\n"
+        "PARAMS = {'m': {'p': u}}"
     ),
     "words that play with the terminal": '"""\\x1b]0;owned\\x07\\u202e"""\n' + _file(),
     "functions that call one another": _file(

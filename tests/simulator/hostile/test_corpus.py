@@ -9,18 +9,15 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from gsim_jax.simulator.check import load_program
 from gsim_jax.simulator.guard import guard
 from gsim_jax.simulator.program import Program
 from gsim_jax.simulator.sandbox import Sandbox
-from gsim_jax.task import SimulatorError
+from gsim_jax.task import Problem, SimulatorError
 from tests.simulator.hostile import corpus, documents, limits
 from tests.simulator.hostile.case import HOLES, Case
-from tests.simulator.hostile.world import ENTRY, HERE, SECRET, World, processes_with, run_all
+from tests.simulator.hostile.world import ENTRY, HERE, SECRET, World, processes_with, run, run_all
 from tests.simulator.running import rollout
 from tests.simulator.sources import SIR_SIGNATURE
-from tests.simulator.worlds import schema_of
-from gsim_jax.task import Input, Constant, Variable
 
 WALL, CPU = 4.0, 1.0
 #: Seconds that the parent may think about one document.
@@ -35,11 +32,19 @@ def test_there_are_enough_of_them() -> None:
     assert len({case.source for case in corpus.CASES}) == len(NAMES)
 
 
+def read(raw: bytes) -> tuple[Program | None, tuple[Problem, ...]]:
+    """The program of a document, or why there is none."""
+    try:
+        return Program.from_document(raw, SIR_SIGNATURE), ()
+    except SimulatorError as error:
+        return None, tuple(error.problems)
+
+
 def run_a_little(program: Program) -> None:
     """A document that was accepted is bounded: it compiles and runs."""
     keys = jnp.arange(8, dtype=jnp.uint32).reshape(4, 2)
-    run = jax.jit(jax.vmap(rollout(program, program.step)), compiler_options=QUICK)
-    jax.block_until_ready(run(keys))
+    steps = jax.jit(jax.vmap(rollout(program, program.step)), compiler_options=QUICK)
+    jax.block_until_ready(steps(keys))
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +84,9 @@ def test_a_crafted_document_is_refused_or_bounded(let_loose, case: Case) -> None
     if ending.code != "document":
         return  # it never got that far
     start = time.process_time()
-    try:
-        program = Program.from_document(ending.raw, SIR_SIGNATURE)
-    except SimulatorError as error:
-        assert all(problem.message.isprintable() for problem in error.problems)
-        program = None
+    program, problems = read(ending.raw)
     assert time.process_time() - start < JUDGED_WITHIN
+    assert all(problem.message.isprintable() for problem in problems)
     if case.judged == "refused":
         assert program is None
     elif program is not None:
@@ -127,6 +129,22 @@ def test_refused_with_a_line_by_the_guard(case: Case) -> None:
         assert problem.column is not None
         assert problem.file == "hostile.py"
         assert len(problem.message) > 15
+
+
+def test_what_the_guard_lets_through_is_bounded() -> None:
+    # Guard, sandbox and reader together, as a user's file meets them.
+    sources = [case.fill(dict.fromkeys(HOLES, 1)) for case in corpus.CASES]
+    passing = [source for source in sources if not guard(source)]
+    assert len(passing) >= 3, "some look like programs: too large, too long, too costly"
+    with Sandbox(wall=WALL, cpu=CPU) as sandbox:
+        for source in passing:
+            ending = run(sandbox, source)
+            program, problems = read(ending.raw) if ending.raw else (None, ())
+            if program is not None:
+                run_a_little(program)
+            codes = {problem.code for problem in problems}
+            assert codes <= {"too-large", "too-costly"}
+            assert ending.code in ("document", "time-limit")
 
 
 @pytest.mark.parametrize(
