@@ -82,7 +82,7 @@ class Asked:
 @click.option("--sigma", type=click.FloatRange(0, min_open=True), default=0.2, show_default=True,
               help="Bandwidth of the MMD.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True,
-              help="Threads for exact W1; they pay for reals or a large N.")  # fmt: skip
+              help="Threads that simulate and solve.")  # fmt: skip
 def options(
     folders: tuple[Path, ...],
     simulator: Path | None,

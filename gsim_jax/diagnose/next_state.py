@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, NamedTuple
 
 import jax
@@ -76,7 +78,7 @@ class Yardstick:
         floors: by horizon the distances of a second cloud of the truth.
         sigma: bandwidth of the MMD.
         seed: all draws and choices follow from it.
-        workers: threads for the exact distances.
+        workers: threads.
     """
 
     request: Request
@@ -94,7 +96,8 @@ class Yardstick:
             candidate: a program or native simulator of the same task.
             params: `{group: {name: value}}`, see `values_of`.
         """
-        drawn = clouds(candidate, params, self.request, [_key(self.seed, "candidate")])
+        key = _key(self.seed, "candidate")
+        drawn = clouds(candidate, params, self.request, [key], workers=self.workers)
         return self.measure_clouds(drawn[0])
 
     def measure_clouds(self, drawn: Mapping[int, np.ndarray]) -> list[Metric]:
@@ -176,7 +179,9 @@ def yardstick(
         draws: N.
         sigma: bandwidth of the MMD.
         seed: all draws and choices follow from it.
-        workers: threads for the exact distances, see `distances.wasserstein_each`.
+        workers: threads that simulate, and that solve for exact distances (which helps clouds of
+            reals or of thousands of draws, see `distances.wasserstein_each`). Results do not depend
+            on it.
 
     Raises:
         ValueError: a label or a horizon does not fit the task, or the truth fails.
@@ -192,7 +197,7 @@ def yardstick(
     keys = [_key(seed, "truth"), _key(seed, "floor")]
     first, again = (
         {h: _sound(cloud, h) for h, cloud in drawn.items()}
-        for drawn in clouds(truth, params, request, keys)
+        for drawn in clouds(truth, params, request, keys, workers=workers)
     )
     floors = {
         h: distances(again[h], first[h], *_target(request, where), sigma=sigma, workers=workers)
@@ -274,7 +279,12 @@ def choose(horizon: int, stride: int, length: np.ndarray, states: int, seed: int
 
 
 def clouds(
-    simulator: Simulator, params: Params, request: Request, keys: Sequence[np.ndarray]
+    simulator: Simulator,
+    params: Params,
+    request: Request,
+    keys: Sequence[np.ndarray],
+    *,
+    workers: int = 1,
 ) -> list[dict[int, np.ndarray]]:
     """Draws of one simulator from the chosen states, all horizons and keys in one compilation.
 
@@ -283,6 +293,8 @@ def clouds(
         params: its parameters.
         request: what is wanted.
         keys: uint32[2] each; equal keys give equal words.
+        workers: threads, each of which runs some trajectories at a time. XLA on CPU does not spread
+            programs of many small arrays over cores by itself.
 
     Returns:
         Per key, float32[S, N, d] by horizon; NaN where a draw failed or a value is undefined.
@@ -305,14 +317,19 @@ def clouds(
         {h: np.empty((len(at.row), draws, len(keep)), np.float32) for h, at in cells.items()}
         for _ in keys
     ]
-    for start in range(0, len(data), chunk):
-        part = take(panel, start, chunk)
-        for key, into in zip(keys, found, strict=True):
-            made = np.asarray(run(part, jnp.uint32(start), jnp.asarray(key)))
-            for h, (trajectory, row) in cells.items():
-                here = np.flatnonzero((trajectory >= start) & (trajectory < start + chunk))
-                at = plan.names.index(str(h))
-                into[h][here] = made[trajectory[here] - start, row[here] - 1, :, at]
+
+    def part(job: tuple[int, int]) -> None:
+        start, k = job
+        made = np.asarray(run(take(panel, start, chunk), jnp.uint32(start), jnp.asarray(keys[k])))
+        for h, (trajectory, row) in cells.items():
+            here = np.flatnonzero((trajectory >= start) & (trajectory < start + chunk))
+            at = plan.names.index(str(h))
+            found[k][h][here] = made[trajectory[here] - start, row[here] - 1, :, at]
+
+    jobs = list(product(range(0, len(data), chunk), range(len(keys))))
+    part(jobs[0])  # compiles, once and not in every thread
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(part, jobs[1:]))
     return found
 
 

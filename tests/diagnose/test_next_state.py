@@ -120,10 +120,12 @@ def test_the_truth_is_at_its_floor_and_a_neighbour_is_not() -> None:
 
 def test_clouds_are_independent_and_follow_from_the_seed() -> None:
     schema = schema_of("x")
-    data, truth = random_data(schema), normal_walk(schema)
-    options: dict[str, Any] = {"horizons": (1,), "states": 50, "draws": 40}
+    # 700 trajectories of 40 draws are two parts, which threads share.
+    data, truth = random_data(schema, n=700, rows=4), normal_walk(schema)
+    options: dict[str, Any] = {"horizons": (1,), "states": 800, "draws": 40}
     one, same = (score(truth, {}, truth, {}, schema, data, **options)[0] for _ in range(2))
     assert one == same
+    assert score(truth, {}, truth, {}, schema, data, workers=3, **options)[0] == one
     # The candidate has the truth's program and parameters, yet neither of its clouds.
     assert one.w1 > 0
     assert one.w1 != one.floor
