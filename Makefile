@@ -6,17 +6,20 @@ STAMP := $(VENV)/.installed
 EXTRAS ?= dev
 PYTEST_ARGS ?= -q -n auto --dist loadfile
 DEMO_ARGS ?=
+FUZZ_ARGS ?= --seconds 600
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # The first Python ≥ 3.11 that can make an environment; `make PYTHON=/path/to/python3.13 install` overrides.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	$$p -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: help install demo test test-long lint bench clean
+.PHONY: help install demo test test-long hostile fuzz lint bench clean
 
 help:
 	@echo 'make demo       find a simulator of the boarding-school influenza of 1978'
 	@echo 'make test       the fast tests          make test-long  all of them'
+	@echo 'make hostile    hostile programs against the sandbox, without the guard and with it'
+	@echo 'make fuzz       random edits of programs and documents (FUZZ_ARGS="--seconds 600")'
 	@echo 'make lint       ruff and pyright        make bench      every benchmark'
 	@echo 'make install    only set up $(VENV)     (EXTRAS=dev,cuda13 for a GPU; PYTHON=... to choose)'
 
@@ -38,6 +41,13 @@ test: $(STAMP)
 
 test-long: $(STAMP)
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m 'slow or not slow'
+
+# Every program, with all layers of isolation and with fewer, and everything that competent people write.
+hostile: $(STAMP)
+	$(BIN)/python -m pytest -q tests/simulator/hostile tests/simulator/test_legitimate.py -m 'slow or not slow'
+
+fuzz: $(STAMP)
+	$(BIN)/python tools/fuzz.py $(FUZZ_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,0 +1,63 @@
+"""The trial run: what is refused, what is only told, and what is remembered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from gsim_jax.simulator.check import CheckReport, check_source
+from gsim_jax.simulator.sandbox import Sandbox
+from tests.simulator.legitimate_worlds import FOLDER, WORLDS
+
+WORLD = WORLDS["sir_lockdown"]
+SIR = (FOLDER / "sir_lockdown.py").read_text()
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as box:
+        yield box
+
+
+def checked(sandbox: Sandbox, source: str, world=WORLD) -> CheckReport:
+    return check_source(source, world.task, sandbox)
+
+
+def test_a_rule_that_breaks_is_told_by_name(sandbox: Sandbox) -> None:
+    leaking = SIR.replace('state["R"] + gone', 'state["R"] + gone // 2')
+    (warning,) = checked(sandbox, leaking).warnings
+    assert warning.startswith("rule 'S + I + R == initial.S + initial.I + initial.R' held")
+    assert warning.endswith("in 8 of 8 trajectories: make the flows add up")
+
+
+def test_the_end_of_a_range_is_told_with_its_value(sandbox: Sandbox) -> None:
+    dividing = SIR.replace('* state["I"] /', '/ state["I"] /')
+    (warning,) = checked(sandbox, dividing).warnings
+    assert warning.startswith("from I = 0, its least value: a draw had arguments outside its law")
+
+
+def test_a_later_row_counts_too(sandbox: Sandbox) -> None:
+    # Sound as long as nobody has recovered; the data's later rows say that people do.
+    picky = SIR.replace(
+        'outputs["recovered"]\n', 'outputs["recovered"] - 9 * (state["R"] > 100)\n', 1
+    )
+    task = WORLD.task
+    for t in range(1, task.train.rows):
+        task.train.states["R"][:, t] = 500
+    report = check_source(picky, task, sandbox)
+    assert report.problems or any("later rows" in words for words in report.warnings)
+
+
+def test_a_second_check_answers_from_memory(sandbox: Sandbox) -> None:
+    task = WORLD.task
+    first = check_source(SIR, task, sandbox)
+    start = time.perf_counter()
+    assert check_source(SIR, task, sandbox) is first
+    assert time.perf_counter() - start < 0.02
+    # Another rule, another name, another value of the data: another check.
+    other = replace(WORLD, rules=())
+    assert check_source(SIR, other.task, sandbox) is not first
+    assert check_source(SIR, task, sandbox, "mine.py") is not first
