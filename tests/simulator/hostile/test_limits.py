@@ -74,8 +74,8 @@ except (OSError, MemoryError):
         block.close()
 """
     outcome = end_of(sandbox, source)
-    assert outcome.kind == _reply.DOCUMENT
-    assert outcome.end["memory"] <= 1.2 * MEMORY
+    # Whether it gets to the end depends on how fast pages are given; how much it had does not.
+    assert 0.2 * MEMORY < outcome.end["memory"] <= 1.2 * MEMORY
 
 
 def test_output(sandbox: Sandbox) -> None:
