@@ -17,9 +17,9 @@ JNP = frozenset(
     bool_ broadcast_arrays broadcast_to cbrt ceil choose clip column_stack concatenate convolve
     copy copysign corrcoef cos cosh count_nonzero cov cross cumprod cumsum deg2rad delete diag
     diagonal diff digitize divide divmod dot dstack e einsum empty equal euler_gamma exp exp2
-    expand_dims expm1 eye fabs flip fliplr flipud float32 float_power floor floor_divide fmax fmin fmod
-    full full_like gradient greater greater_equal heaviside histogram hstack hypot identity inf inner
-    insert int32 interp invert isclose isfinite isin isinf isnan kron ldexp less less_equal
+    expand_dims expm1 eye fabs flip fliplr flipud float32 float_power floor floor_divide fmax fmin
+    fmod full full_like gradient greater greater_equal heaviside histogram hstack hypot identity inf
+    inner insert int32 interp invert isclose isfinite isin isinf isnan kron ldexp less less_equal
     linspace log log10 log1p log2 logaddexp logaddexp2 logical_and logical_not logical_or
     logical_xor logspace matmul max maximum mean median meshgrid min minimum mod moveaxis multiply
     nan nan_to_num nanmax nanmean nanmin nanstd nansum nanvar ndarray ndim negative newaxis
