@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gsim_jax.diagnose.next_state import values_of
 from gsim_jax.simulator.check import check_file
 from gsim_jax.simulator.program import Program
 from gsim_jax.simulator.sandbox import Sandbox
-from gsim_jax.task import Problem, SimulatorError, Task, Trajectories
+from gsim_jax.task import InputError, Problem, SimulatorError, Task, Trajectories
 
 ENVS = Path(__file__).resolve().parents[1] / "envs"
 
@@ -45,7 +44,7 @@ class Simulator:
     @property
     def params(self) -> dict[str, dict[str, Any]]:
         """The parameters as the program takes them."""
-        return values_of(self.program, self.parameters)
+        return self.program.parameters.values(self.parameters)
 
 
 def tasks() -> list[Path]:
@@ -120,8 +119,8 @@ def load_simulator(
 
 def _complete(program: Program, values: Mapping[str, float], path: Path) -> dict[str, float]:
     try:
-        found = values_of(program, values)
-    except ValueError as error:
+        found = program.parameters.values(values)
+    except InputError as error:
         raise SimulatorError(Problem("unknown-parameter", str(error), file=str(path))) from error
     flat = {}
     for entry in program.parameters.entries:

@@ -94,7 +94,7 @@ class Yardstick:
 
         Args:
             candidate: a program or native simulator of the same task.
-            params: `{group: {name: value}}`, see `values_of`.
+            params: `{group: {name: value}}`, see `ParameterSpace.values`.
         """
         key = _key(self.seed, "candidate")
         drawn = clouds(candidate, params, self.request, [key], workers=self.workers)
@@ -341,33 +341,3 @@ def _key(seed: int, stage: str) -> np.ndarray:
 def _target(request: Request, cells: Cells) -> tuple[np.ndarray, np.ndarray]:
     at = (cells.trajectory[:, None], cells.row[:, None], np.asarray(request.keep)[None])
     return request.data.outputs[at], request.data.outputs_seen[at]
-
-
-def values_of(simulator: Simulator, labelled: Mapping[str, float]) -> dict[str, dict[str, Any]]:
-    """Parameters as a simulator takes them, from values by label; the others at their guesses.
-
-    Args:
-        simulator: its parameters are looked up.
-        labelled: `{"infection.beta": 0.5, "stay.mean[0]": 5.0}`.
-
-    Returns:
-        `{group: {name: array}}`, int32 for integers.
-
-    Raises:
-        ValueError: a label is no parameter of the simulator.
-    """
-    space = simulator.parameters
-    unknown = sorted(set(labelled) - set(space.labels))
-    if unknown:
-        known = ", ".join(space.labels) or "none at all"
-        raise ValueError(f"expected parameters out of {known}; got {', '.join(unknown)}")
-    found: dict[str, dict[str, Any]] = {}
-    for entry in space.entries:
-        guesses = np.broadcast_to(np.ravel(entry.guess), (entry.size,)).tolist()
-        pairs = zip(entry.labels, guesses, strict=True)
-        numbers = np.asarray([labelled.get(label, guess) for label, guess in pairs])
-        # Not through the unit cube, whose float32 would round them.
-        dtype = jax.eval_shape(entry.quantile, jnp.zeros(entry.shape, jnp.float32)).dtype
-        value = numbers.astype(dtype).reshape(entry.shape)
-        found.setdefault(entry.group, {})[entry.name] = value
-    return found

@@ -67,7 +67,7 @@ def binomial_from_bits(bits: jax.Array, n: jax.Array, p: jax.Array) -> jax.Array
     p = jnp.minimum(jnp.where(fold, 1.0 - p, p), 1.0 + tail)
     q = 1.0 - p
     trials = n.astype(jnp.float32)
-    odds = p / q
+    odds = shared(p / q)
     more = (trials + 1.0) * odds
     small = count_few(upper, tail, lambda k: more * np.float32(1 / k) - odds)
     whole, part = exact_product(n, p)
@@ -97,7 +97,7 @@ def _from_expansion(
 
 
 def _beyond_few(large: jax.Array, mean: jax.Array) -> jax.Array:
-    """Where terms were summed in vain, the quantile lies beyond them, whatever the expansion says."""
+    """Where terms were summed in vain, the quantile lies beyond them, whatever the expansion."""
     return jnp.where(mean <= SMALL_MEAN, jnp.maximum(large, FEW + 1.0), large)
 
 

@@ -35,12 +35,31 @@ def in_words(code: int) -> str:
 _INVALID_INT = np.iinfo(np.int32).min
 
 
-def _invalid(value: jax.Array) -> jax.Array:
+class _Any:
+    """Whether anything is true, of arrays of many shapes: one reduction per shape.
+
+    Reductions over the entries of a lane are what checks cost, not the comparisons.
+    """
+
+    def __init__(self) -> None:
+        self._by_shape: dict[tuple[int, ...], jax.Array] = {}
+
+    def add(self, flags: jax.Array) -> None:
+        known = self._by_shape.get(flags.shape)
+        self._by_shape[flags.shape] = flags if known is None else known | flags
+
+    def __call__(self) -> jax.Array:
+        found = jnp.zeros((), bool)
+        for flags in self._by_shape.values():
+            found |= jnp.any(flags)
+        return found
+
+
+def _invalid(value: jax.Array, bad: _Any) -> None:
     if jnp.issubdtype(value.dtype, jnp.floating):
-        return jnp.any(~jnp.isfinite(value))
-    if value.dtype == jnp.int32:
-        return jnp.any(value == _INVALID_INT)
-    return jnp.zeros((), bool)
+        bad.add(~jnp.isfinite(value))
+    elif value.dtype == jnp.int32:
+        bad.add(value == _INVALID_INT)
 
 
 def lane_code(
@@ -56,15 +75,15 @@ def lane_code(
     Returns:
         int32 scalar, a combination of `INVALID` and `OUT_OF_RANGE`; 0 is fine.
     """
-    bad = jnp.zeros((), bool)
+    bad, outside = _Any(), _Any()
     for value in (*state.values(), *outputs.values()):
-        bad |= _invalid(jnp.asarray(value))
-    outside = jnp.zeros((), bool)
+        _invalid(jnp.asarray(value), bad)
     for name, spec in specs.items():
+        value = jnp.asarray(state[name])
         # A float that lies on its bound may miss it by rounding.
-        slack = 1e-5 if jnp.issubdtype(state[name].dtype, jnp.floating) else 0
+        slack = 1e-5 if jnp.issubdtype(value.dtype, jnp.floating) else 0
         if spec.min is not None:
-            outside |= jnp.any(state[name] < spec.min - slack * max(1.0, abs(spec.min)))
+            outside.add(value < spec.min - slack * max(1.0, abs(spec.min)))
         if spec.max is not None:
-            outside |= jnp.any(state[name] > spec.max + slack * max(1.0, abs(spec.max)))
-    return INVALID * bad.astype(jnp.int32) + OUT_OF_RANGE * outside.astype(jnp.int32)
+            outside.add(value > spec.max + slack * max(1.0, abs(spec.max)))
+    return INVALID * bad().astype(jnp.int32) + OUT_OF_RANGE * outside().astype(jnp.int32)

@@ -84,6 +84,11 @@ class NativeSimulator:
         self._couple, self._initial = couple, initial
         self._observe, self._implied = observe, implied
 
+    def _key(self, function: str, words: WordSource) -> Any:
+        # Two scalar draws: one draw of two words would be read at stride two, without vector units.
+        bits = jnp.stack([words(function, i, (), 1, np.uint32(0)) for i in range(2)])
+        return jax.random.wrap_key_data(bits, impl="threefry2x32")
+
     def initial(
         self,
         observed: Mapping[str, jax.Array],
@@ -96,7 +101,7 @@ class NativeSimulator:
         if self._initial is None:
             return dict(observed)
         everything = {k: v for k, v in inputs.items() if k != "t"} | dict(observed)
-        state = self._initial(everything, seen, params, _key("initial", words))
+        state = self._initial(everything, seen, params, self._key("initial", words))
         return {
             name: jnp.broadcast_to(jnp.asarray(state[name], spec.dtype), spec.shape)
             for name, spec in self.states.items()
@@ -109,14 +114,14 @@ class NativeSimulator:
         outputs: dict[str, jax.Array] = {}
         for name, function in zip(self.submodules, self._modules, strict=True):
             given = {**inputs, "outputs": dict(outputs)}
-            new = function(state, given, params.get(name, {}), _key(name, words))
+            new = function(state, given, params.get(name, {}), self._key(name, words))
             twice = sorted(set(new) & set(outputs))
             if twice:
                 text = f"{name}: outputs {twice} are already outputs of an earlier submodule"
                 raise SimulatorError((Problem("output-twice", text),))
             outputs |= new
         couple = params.get("couple", {})
-        following = self._couple(state, {**inputs}, outputs, couple, _key("couple", words))
+        following = self._couple(state, {**inputs}, outputs, couple, self._key("couple", words))
         if set(following) != set(self.states):
             text = f"couple: expected states {sorted(self.states)}; got {sorted(following)}"
             raise SimulatorError((Problem("states", text),))
@@ -128,19 +133,13 @@ class NativeSimulator:
         """What the table shows, or None."""
         if self._observe is None:
             return None
-        return self._observe(state, outputs, params.get("observe", {}), _key("observe", words))
+        return self._observe(state, outputs, params.get("observe", {}), self._key("observe", words))
 
     def implied(
         self, previous: State, current: State, inputs: Mapping[str, jax.Array]
     ) -> dict[str, jax.Array] | None:
         """The outputs that two states imply, or None."""
         return None if self._implied is None else self._implied(previous, current, inputs)
-
-
-def _key(function: str, words: WordSource) -> jax.Array:
-    # Two scalar draws: one draw of two words would be read at stride two, which costs its speed.
-    bits = jnp.stack([words(function, i, (), 1, np.uint32(0)) for i in range(2)])
-    return jax.random.wrap_key_data(bits, impl="threefry2x32")
 
 
 def from_functions(

@@ -18,13 +18,12 @@ from gsim_jax.diagnose.next_state import (
     clouds,
     plan_for,
     score,
-    values_of,
     yardstick,
 )
 from gsim_jax.simulator import priors
 from gsim_jax.simulator.native import NativeSimulator, StateSpec, from_functions
 from gsim_jax.simulator.predict import Plan
-from gsim_jax.task import Schema, Trajectories
+from gsim_jax.task import InputError, Schema, Trajectories
 from gsim_jax.task.expr import parse
 from gsim_jax.task.schema import Derived, Input
 from tests.simulator.worlds import data_of, schema_of
@@ -275,10 +274,10 @@ def test_parameters_by_label() -> None:
         return {}
 
     simulator = from_functions(schema, parameters, [move], lambda state, *_: state)
-    found = values_of(simulator, {"move.rate[1]": 0.1, "move.lag": 2})
+    found = simulator.parameters.values({"move.rate[1]": 0.1, "move.lag": 2})
     assert found["move"]["lag"].dtype == np.int32
     assert found["move"]["lag"] == 2
     np.testing.assert_array_equal(found["move"]["rate"], np.float32([0.3, 0.1]))
     assert found["move"]["rate"].dtype == np.float32
-    with pytest.raises(ValueError, match=r"expected parameters out of .*; got move\.delay"):
-        values_of(simulator, {"move.delay": 1.0})
+    with pytest.raises(InputError, match=r"expected parameters out of .*; got move\.delay"):
+        simulator.parameters.values({"move.delay": 1.0})

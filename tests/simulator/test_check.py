@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gsim_jax.simulator.check import CheckReport, check_file, check_source, failures
-from gsim_jax.simulator.codes import INVALID, OUT_OF_RANGE, WORDS, in_words, lane_code
+from gsim_jax.simulator.codes import INVALID, OK, OUT_OF_RANGE, WORDS, in_words, lane_code
 from gsim_jax.simulator.native import StateSpec
 from gsim_jax.simulator.sandbox import Sandbox
 from gsim_jax.task import SimulatorError, Task, Variable
@@ -161,7 +161,8 @@ class TestCodes:
         ]
         for state, outputs, code in cases:
             assert int(lane_code(specs, fine | state, outputs)) == code
-            assert code in WORDS
+            assert all(WORDS[bit] in in_words(code) for bit in WORDS if bit & code)
+            assert bool(code) == (in_words(code) != WORDS[OK])
 
 
 class TestFiles:

@@ -1,0 +1,227 @@
+"""``gsim bench throughput``: simulator steps per second, against what others would write.
+
+Every engine simulates the truth of a task from the first rows of its test data, as many lanes as
+asked for, and returns their last rows, which must agree. Ours runs as the program rebuilt from its
+JSON and as the same functions run natively. Rivals: vectorised NumPy, numba, jax.random in the same
+structure, and a Python loop over trajectories, with one generator and, as slow as the paper's code,
+with a generator made in every step. Engines take turns in one process per number of cores; ratios
+are medians over turns. Compilation is timed apart: the first call less a later one.
+
+    gsim bench throughput [-- --tasks covid19,supply_chain --lanes 10000 --readme]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+
+from benchmarks import _worlds
+from gsim_jax.report.tables import table
+from gsim_jax.simulator.sandbox import Sandbox
+from gsim_jax.task import load_task
+
+ROOT = Path(__file__).resolve().parents[1]
+MARKS = ("<!-- throughput -->", "<!-- end of throughput -->")
+#: Module of rivals, lanes by default, lanes of the Python loop.
+TASKS: Mapping[str, tuple[str, int, int]] = {
+    "covid19": ("covid19", 10_000, 100),
+    "covid19_large": ("covid19", 10_000, 100),
+    "supply_chain": ("supply_chain", 10_000, 100),
+    "hospital_beds": ("hospital_beds", 1_000, 20),
+}
+OURS = "program, threefry"
+RIVALS = {
+    "vs_numpy": "NumPy",
+    "vs_numba": "numba",
+    "vs_jax_random": "jax.random",
+    "vs_python_loop": "Python loop, reseeding",
+    "vs_python_one_generator": "Python loop",
+}
+PASSES = 3
+
+
+@click.command(
+    name="gsim bench throughput", context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.option("--tasks", default=",".join(TASKS), show_default=True, help="With commas between.")
+@click.option("--lanes", type=click.IntRange(1), help="Lanes per run, instead of each task's own.")
+@click.option("--memory-lanes", type=click.IntRange(0), default=10_000_000, show_default=True,
+              help="Lanes of the run whose memory is measured; 0 leaves it out.")  # fmt: skip
+@click.option("--readme", is_flag=True, help="Write the table into README.md.")
+def _options(**options: Any) -> dict[str, Any]:
+    return options
+
+
+def bench(*, seed: int, out: Path | None, arguments: Sequence[str] = ()) -> dict[str, Any]:
+    """Measures all engines.
+
+    Args:
+        seed: of all draws.
+        out: where the JSON goes.
+        arguments: see ``--help``.
+
+    Returns:
+        `rows`, `ratios` by task, `memory` and `machine`.
+    """
+    options = _options(list(arguments), standalone_mode=False)
+    if not isinstance(options, dict):  # --help
+        return {}
+    names = options["tasks"].split(",")
+    unknown = sorted(set(names) - set(TASKS))
+    if unknown:
+        raise click.BadParameter(f"expected tasks out of {', '.join(TASKS)}; got {unknown}")
+    rows: list[dict[str, Any]] = []
+    ratios, memory = {}, None
+    with Sandbox() as sandbox:
+        for name in names:
+            asked = _asked(name, options["lanes"], seed, sandbox)
+            of_task, ratios[name] = _measured(asked)
+            rows += of_task
+            if name == "covid19" and options["memory_lanes"]:
+                lanes = options["memory_lanes"]
+                memory = _process({**asked, "mode": "memory", "lanes": lanes, "cores": None})
+    for row in rows:
+        del row["seconds"]
+    found = {"machine": _machine(), "rows": rows, "ratios": ratios, "memory": memory}
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    _show(found)
+    if options["readme"]:
+        _write_readme(found)
+    return found
+
+
+def _asked(name: str, lanes: int | None, seed: int, sandbox: Sandbox) -> dict[str, Any]:
+    """What the processes of a task are told; the program travels as its document."""
+    rival, own_lanes, python_lanes = TASKS[name]
+    task = load_task(_worlds.ENVS / name)
+    truth = _worlds.load_truth(task, sandbox)
+    return {
+        "task": name,
+        "rival": rival,
+        "lanes": lanes or own_lanes,
+        "python_lanes": python_lanes,
+        "steps": task.schema.horizon,
+        "seed": seed,
+        "truth": dict(truth.parameters),
+        "program": truth.program.to_bytes().decode(),
+    }
+
+
+def _process(asked: Mapping[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks._throughput", json.dumps(asked)]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"benchmark of {asked['task']} failed:\n{done.stderr[-4000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def _measured(asked: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, float | None]]:
+    """Rows and ratios of one task."""
+    several = hasattr(os, "sched_setaffinity") and len(os.sched_getaffinity(0)) > 1
+    pinned = hasattr(os, "sched_setaffinity")
+    one = _process({**asked, "mode": "all", "cores": 1 if pinned else None})["rows"]
+    two = _process({**asked, "mode": "all", "cores": 2})["rows"] if several else []
+    pairs = [_speed(two) / _speed(one)] if several else []
+    for _ in range(PASSES - 1 if several else 0):
+        again = [_process({**asked, "mode": "ours", "cores": cores})["rows"] for cores in (1, 2)]
+        pairs.append(_speed(again[1]) / _speed(again[0]))
+    ratios: dict[str, float | None] = {
+        name: _ratio(one, OURS, rival) for name, rival in RIVALS.items()
+    }
+    ratios["program_vs_native"] = _ratio(one, OURS, "native, threefry")
+    ratios["hash_vs_threefry"] = _ratio(one, "program, hash", OURS)
+    ratios["two_cores_vs_one"] = float(np.median(pairs)) if pairs else None
+    return one + two, ratios
+
+
+def _speed(rows: list[dict[str, Any]]) -> float:
+    return next(row["steps_per_s"] for row in rows if row["engine"] == OURS)
+
+
+def _ratio(rows: list[dict[str, Any]], engine: str, rival: str) -> float:
+    """Speed of an engine over that of a rival: median over turns, at equal work."""
+    a, b = (next(row for row in rows if row["engine"] == name) for name in (engine, rival))
+    turns = zip(a["seconds"], b["seconds"], strict=False)
+    return float(np.median([(tb / b["lanes"]) / (ta / a["lanes"]) for ta, tb in turns]))
+
+
+def _machine() -> str:
+    """What it ran on, in general terms."""
+    model, wide = platform.machine(), ""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        text = ""
+    for line in text.splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+        if line.startswith("flags") and "avx512f" in line:
+            wide = " with 512-bit vectors"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    import jax
+
+    versions = f"Python {platform.python_version()}, JAX {jax.__version__}, NumPy {np.__version__}"
+    return f"{cores} cores of a {model}{wide}, {platform.system()}, {versions}"
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    console = Console(stderr=True)
+    shown = table("task", "engine", "lanes", "cores", "M steps/s", "compile s")
+    for row in found["rows"]:
+        speed, compiled = f"{row['steps_per_s'] / 1e6:.3g}", f"{row['compile_s']:.2f}"
+        shown.add_row(
+            row["task"], row["engine"], str(row["lanes"]), str(row["cores"]), speed, compiled
+        )
+    console.print(shown)
+    ratios = table("task", *next(iter(found["ratios"].values())))
+    for name, values in found["ratios"].items():
+        ratios.add_row(name, *("–" if v is None else f"{v:.3g}" for v in values.values()))
+    console.print(ratios)
+    if found["memory"]:
+        memory = found["memory"]
+        console.print(
+            f"{memory['lanes']} lanes, moments kept: {memory['peak_bytes'] / 2**30:.2f} GiB at the "
+            f"peak, {memory['seconds']:.1f} s in {memory['chunks']} chunks"
+        )
+    console.print(found["machine"])
+
+
+def _write_readme(found: Mapping[str, Any]) -> None:
+    """Replaces what stands between the marks in README.md."""
+    path = ROOT / "README.md"
+    text = path.read_text(encoding="utf-8")
+    begin, end = (text.index(mark) for mark in MARKS)
+    path.write_text(text[: begin + len(MARKS[0])] + "\n" + _markdown(found) + text[end:], "utf-8")
+
+
+def _markdown(found: Mapping[str, Any]) -> str:
+    lines = ["| task | engine | one core | two cores | compile |", "|---|---|---:|---:|---:|"]
+    for name in found["ratios"]:
+        mine = [row for row in found["rows"] if row["task"] == name]
+        for engine in dict.fromkeys(row["engine"] for row in mine):
+            rows = {row["cores"]: row for row in mine if row["engine"] == engine}
+            speeds = [f"{rows[c]['steps_per_s'] / 1e6:.3g} M" if c in rows else "–" for c in (1, 2)]
+            compiled = next(iter(rows.values()))["compile_s"]
+            told = f"{compiled:.1f} s" if compiled else "–"
+            lines.append(f"| {name} | {engine} | {speeds[0]} | {speeds[1]} | {told} |")
+    lines += ["", f"Steps per second, measured by `gsim bench throughput` on {found['machine']}."]
+    if found["memory"]:
+        memory = found["memory"]
+        lines.append(
+            f"A rollout of {memory['lanes'] // 1_000_000} million lanes that keeps moments takes "
+            f"{memory['peak_bytes'] / 2**30:.1f} GiB and {memory['seconds']:.0f} s."
+        )
+    return "\n".join(lines) + "\n"
