@@ -64,8 +64,8 @@ class Replay:
             raise KeyboardInterrupt
         return self.result(out)
 
-    def resume(self, directory: Path, *, listener: Any) -> Any:
-        self.arguments = {"resumed": directory}
+    def resume(self, directory: Path, *, listener: Any, isolation: Any) -> Any:
+        self.arguments = {"resumed": directory, "isolation": isolation}
         return self.result(directory)
 
     def events(self, out: Path) -> Iterator[dict[str, Any]]:

@@ -32,6 +32,7 @@ def test_run_hands_over_what_was_asked(call, search):
         "rounds": 2,
         "proposals": 5,
         "seconds": 9.5,
+        "isolation": None,
     }
     found = called.document
     assert found["best"]["id"] == 3
@@ -64,9 +65,10 @@ def test_a_run_never_writes_over_another(call, search):
 
 def test_resume_takes_everything_from_the_record(call, search):
     write_run(Path("runs/flu"))
-    called = call("run", "--resume", "runs/flu", "--json")
+    level = ("--require-isolation", "namespaces")
+    called = call("run", "--resume", "runs/flu", *level, "--json")
     assert called.status == 0
-    assert search.arguments == {"resumed": Path("runs/flu")}
+    assert search.arguments == {"resumed": Path("runs/flu"), "isolation": "namespaces"}
     assert called.document["best"]["id"] == 3
 
 
