@@ -46,7 +46,7 @@ def binomial_from_bits(bits: jax.Array, n: jax.Array, p: jax.Array) -> jax.Array
     """Binomial draw: the number of successes in n trials.
 
     One word, non-decreasing in it. For n <= 1e6 the CDF errs by at most 3e-7 (2e-7 measured)
-    and by 2 % of the tail probability where that is 1e-7. Larger n still give integers
+    and by 3 % of the tail probability where that is 1e-7. Larger n still give integers
     between 0 and n; above 2^24 they are rounded to float32.
 
     Args:
@@ -106,7 +106,7 @@ def poisson_from_bits(bits: jax.Array, rate: jax.Array) -> jax.Array:
     """Poisson draw.
 
     One word, non-decreasing in it. For rates up to 1e6 the CDF errs by at most 3e-7 (2e-7
-    measured) and by 2 % of the tail probability where that is 1e-7. Above 2^24 draws are
+    measured) and by 3 % of the tail probability where that is 1e-7. Above 2^24 draws are
     rounded to float32.
 
     Args:
