@@ -156,8 +156,11 @@ def _python_runs(
 
 
 def _python_day(
-    ward: list[dict[str, int]], values: tuple[Any, ...], beds: list[int], rng: np.random.Generator
-) -> list[dict[str, int]]:
+    ward: Sequence[Mapping[str, int]],
+    values: tuple[Any, ...],
+    beds: list[int],
+    rng: np.random.Generator,
+) -> list[Any]:
     rate, stay, base, factor = values
     remains = []
     for who in ward:
