@@ -156,10 +156,7 @@ def _python_runs(
 
 
 def _python_day(
-    ward: Sequence[Mapping[str, int]],
-    values: tuple[Any, ...],
-    beds: list[int],
-    rng: np.random.Generator,
+    ward: list[Any], values: tuple[Any, ...], beds: list[int], rng: np.random.Generator
 ) -> list[Any]:
     rate, stay, base, factor = values
     remains = []
