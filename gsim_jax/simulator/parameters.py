@@ -37,6 +37,9 @@ def sobol(dimension: int, count: int, seed: int) -> np.ndarray:
     return sequence.random_base2(max(count - 1, 0).bit_length())[:count, :dimension]
 
 
+_DISCRETE = ("Integer", "Choice")
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One declared parameter.
@@ -74,7 +77,7 @@ class Parameter:
     @property
     def discrete(self) -> bool:
         """Whether values are integers or choices."""
-        return self.prior in ("Integer", "Choice")
+        return self.prior in _DISCRETE
 
     @property
     def dtype(self) -> str:
@@ -195,13 +198,16 @@ class ParameterSpace:
                     known = ", ".join(_QUANTILES)
                     text = f"{group}.{name}: expected one of {known}; got prior {entry['prior']!r}"
                     raise SimulatorError((Problem("unknown-prior", text),))
-                guess = entry["guess"]
+                guess, arguments = entry["guess"], dict(entry["arguments"])
+                if entry["prior"] not in _DISCRETE:
+                    # Written as an integer, 3e9 would be one that JAX cannot hold.
+                    arguments = {key: float(value) for key, value in arguments.items()}
                 entries.append(
                     Parameter(
                         group,
                         name,
                         entry["prior"],
-                        dict(entry["arguments"]),
+                        arguments,
                         tuple(np.ravel(guess).tolist()) if np.ndim(guess) else guess,
                         tuple(entry.get("shape", ())),
                         entry.get("unit", ""),

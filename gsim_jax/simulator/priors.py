@@ -147,6 +147,8 @@ def check_arguments(prior: str, arguments: dict[str, Any]) -> None:
         values = arguments["values"]
         fits = isinstance(values, list) and 1 <= len(values) <= 1000
         _need(fits and all(map(_is_number, values)), prior, "values must be 1 to 1000 numbers")
+        fits = not all(isinstance(v, int) for v in values) or all(map(_is_integer, values))
+        _need(fits, prior, "values that are integers must fit into 32 bits")
         return
     for name in names:
         value = arguments[name]

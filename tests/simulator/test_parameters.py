@@ -194,3 +194,10 @@ def test_sobol_points_are_scipys_first_ones() -> None:
         expected = stats.qmc.Sobol(3, seed=5).random(24)
     np.testing.assert_array_equal(points, expected)
     assert sobol(0, 4, 0).shape == (4, 0)
+
+
+def test_whole_numbers_that_no_int32_holds_bound_a_real_prior() -> None:
+    entry = {"prior": "Uniform", "arguments": {"low": -(2**31) - 1, "high": 2**33}, "guess": 7}
+    space = ParameterSpace.from_json({"a": {"b": entry}})
+    values = jax.jit(space.from_unit)(jnp.asarray([0.5], jnp.float32))
+    assert float(values["a"]["b"]) == pytest.approx((2**33 - 2**31) / 2, rel=1e-6)
