@@ -177,7 +177,10 @@ def _jax_as_users_have_it():
         yield
 
 
-@pytest.mark.parametrize(("name", "function", "arguments"), CASES, ids=lambda v: str(v)[:20])
+# Named by position: the text of a function holds its address, which no two processes share.
+@pytest.mark.parametrize(
+    ("name", "function", "arguments"), CASES, ids=[f"{c[0]}-{i}" for i, c in enumerate(CASES)]
+)
 def test_becomes_the_operation(
     name: str, function: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> None:
