@@ -8,6 +8,7 @@ prints one JSON document. Its cores are set before JAX is imported: XLA makes it
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 import resource
@@ -108,7 +109,8 @@ def engines(asked: Mapping[str, Any]) -> list[Engine]:
         keyed = _native.native_keys(path, task.schema, rival.jax_random_draws())
         found.append(Engine("jax.random", lanes, ours(keyed, lanes, "threefry")))
         found.append(Engine("NumPy", lanes, theirs(rival.numpy_run, lanes)))
-        found.append(Engine("numba", lanes, theirs(rival.numba_run, lanes)))
+        if importlib.util.find_spec("numba"):  # of the extra `bench`
+            found.append(Engine("numba", lanes, theirs(rival.numba_run, lanes)))
         if asked["cores"] == 1:
             few = asked["python_lanes"]
             found.append(Engine("Python loop", few, theirs(rival.python_run, few)))

@@ -5,7 +5,8 @@ asked for, and returns their last rows, which must agree. Ours runs as the progr
 JSON and as the same functions run natively. Rivals: vectorised NumPy, numba, jax.random in the same
 structure, and a Python loop over trajectories, with one generator and, as slow as the paper's code,
 with a generator made in every step. Engines take turns in one process per number of cores; ratios
-are medians over turns. Compilation is timed apart: the first call less a later one.
+are medians over turns. Compilation is timed apart: the first call less a later one. numba comes with
+`make install EXTRAS=dev,bench`; without it its rows are left out.
 
     gsim bench throughput [-- --tasks covid19,supply_chain --lanes 10000 --readme]
 """
@@ -151,9 +152,12 @@ def _speed(rows: list[dict[str, Any]]) -> float:
     return next(row["steps_per_s"] for row in rows if row["engine"] == OURS)
 
 
-def _ratio(rows: list[dict[str, Any]], engine: str, rival: str) -> float:
+def _ratio(rows: list[dict[str, Any]], engine: str, rival: str) -> float | None:
     """Speed of an engine over that of a rival: median over turns, at equal work."""
-    a, b = (next(row for row in rows if row["engine"] == name) for name in (engine, rival))
+    by_name = {row["engine"]: row for row in rows}
+    if rival not in by_name:  # not installed
+        return None
+    a, b = by_name[engine], by_name[rival]
     turns = zip(a["seconds"], b["seconds"], strict=False)
     return float(np.median([(tb / b["lanes"]) / (ta / a["lanes"]) for ta, tb in turns]))
 
