@@ -5,8 +5,8 @@ asked for, and returns their last rows, which must agree. Ours runs as the progr
 JSON and as the same functions run natively. Rivals: vectorised NumPy, numba, jax.random in the same
 structure, and a Python loop over trajectories, with one generator and, as slow as the paper's code,
 with a generator made in every step. Engines take turns in one process per number of cores; ratios
-are medians over turns. Compilation is timed apart: the first call less a later one. numba comes with
-`make install EXTRAS=dev,bench`; without it its rows are left out.
+are medians over turns. Compilation is timed apart: the first call less a later one. numba comes
+with `make install EXTRAS=dev,bench`; without it its rows are left out.
 
     gsim bench throughput [-- --tasks covid19,supply_chain --lanes 10000 --readme]
 """

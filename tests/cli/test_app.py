@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gsim_jax.cli import app, reply, verbs_task
-from gsim_jax.cli.app import VERBS
+from gsim_jax.cli.app import VERBS, XLA_FLAG, tune
 from gsim_jax.task.problems import Problem, TaskError
 
 KEYS = {"code", "file", "row", "column", "line", "message"}
@@ -178,3 +178,13 @@ def test_verbs_are_where_the_table_says():
         command = app.gsim.get_command(None, name)  # type: ignore[arg-type]
         assert command is not None
         assert command.name == name
+
+
+def test_xla_is_tuned_unless_somebody_has_done_so() -> None:
+    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    tune(environment)
+    tune(environment)
+    assert environment["XLA_FLAGS"] == f"--xla_force_host_platform_device_count=2 {XLA_FLAG}"
+    own = {"XLA_FLAGS": "--xla_backend_extra_options=other"}
+    tune(own)
+    assert own == {"XLA_FLAGS": "--xla_backend_extra_options=other"}
