@@ -60,26 +60,16 @@ def _numba_loop() -> Any:
 
 
 def python_run(
-    start: Mapping[str, np.ndarray], inputs: Any, truth: Mapping[str, float], steps: int, seed: int
-) -> np.ndarray:
-    """One trajectory after the other with one generator; float64[lanes, 3]."""
-    rng = np.random.default_rng(seed)
-    return _python_runs(start, truth, steps, lambda lane, t: rng)
-
-
-def python_reseeding_run(
-    start: Mapping[str, np.ndarray], inputs: Any, truth: Mapping[str, float], steps: int, seed: int
-) -> np.ndarray:
-    """The same, with a generator made in every step from its own seed; float64[lanes, 3]."""
-    return _python_runs(start, truth, steps, lambda *at: np.random.default_rng((seed, *at)))
-
-
-def _python_runs(
     start: Mapping[str, np.ndarray],
+    inputs: Any,
     truth: Mapping[str, float],
     steps: int,
     generator: Callable[[int, int], np.random.Generator],
 ) -> np.ndarray:
+    """One trajectory after the other; float64[lanes, 3].
+
+    `generator(lane, t)` makes the draws of a step.
+    """
     ends = []
     for lane in range(len(start["S"])):
         rows = [{name: int(start[name][lane]) for name in "SIR"}]

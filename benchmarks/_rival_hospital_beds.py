@@ -122,26 +122,16 @@ def _numba_loop() -> Any:
 
 
 def python_run(
-    start: Mapping[str, np.ndarray], inputs: Any, truth: Mapping[str, float], steps: int, seed: int
-) -> np.ndarray:
-    """One patient after the other, in a list of dicts, one generator; float64[lanes, 5]."""
-    rng = np.random.default_rng(seed)
-    return _python_runs(start, truth, steps, lambda lane, t: rng)
-
-
-def python_reseeding_run(
-    start: Mapping[str, np.ndarray], inputs: Any, truth: Mapping[str, float], steps: int, seed: int
-) -> np.ndarray:
-    """The same, with a generator made in every step from its own seed; float64[lanes, 5]."""
-    return _python_runs(start, truth, steps, lambda *at: np.random.default_rng((seed, *at)))
-
-
-def _python_runs(
     start: Mapping[str, np.ndarray],
+    inputs: Any,
     truth: Mapping[str, float],
     steps: int,
     generator: Callable[[int, int], np.random.Generator],
 ) -> np.ndarray:
+    """One trajectory after the other, patients in a list of dicts; float64[lanes, 5].
+
+    `generator(lane, t)` makes the draws of a step.
+    """
     values = tuple(array.tolist() for array in _parameters(truth))
     beds = [int(truth["admission.icu"]), int(truth["admission.standard"])]
     ends = []

@@ -90,31 +90,12 @@ def python_run(
     inputs: Mapping[str, np.ndarray],
     truth: Mapping[str, float],
     steps: int,
-    seed: int,
-) -> np.ndarray:
-    """One trajectory after the other, shipments in a list, one generator; float64[lanes, 3]."""
-    rng = np.random.default_rng(seed)
-    return _python_runs(start, inputs, truth, steps, lambda lane, t: rng)
-
-
-def python_reseeding_run(
-    start: Mapping[str, np.ndarray],
-    inputs: Mapping[str, np.ndarray],
-    truth: Mapping[str, float],
-    steps: int,
-    seed: int,
-) -> np.ndarray:
-    """The same, with a generator made in every step from its own seed; float64[lanes, 3]."""
-    return _python_runs(start, inputs, truth, steps, lambda *at: np.random.default_rng((seed, *at)))
-
-
-def _python_runs(
-    start: Mapping[str, np.ndarray],
-    inputs: Mapping[str, np.ndarray],
-    truth: Mapping[str, float],
-    steps: int,
     generator: Callable[[int, int], np.random.Generator],
 ) -> np.ndarray:
+    """One trajectory after the other, shipments in a list; float64[lanes, 3].
+
+    `generator(lane, t)` makes the draws of a step.
+    """
     lead, ends = int(truth["supply.lead_time"]), []
     for lane in range(len(start["inventory"])):
         row = tuple(int(start[name][lane]) for name in LABELS)

@@ -26,6 +26,22 @@ _ROUNDS, _FEW = 15, 3
 _SHORT = 0.1
 
 Run = Callable[[int], np.ndarray]
+Generators = Callable[[int, int], np.random.Generator]
+"""(lane, step) -> where a Python loop draws from."""
+
+
+def one_generator(seed: int) -> Generators:
+    """The same generator throughout."""
+    rng = np.random.default_rng(seed)
+    return lambda lane, t: rng
+
+
+def reseeding(seed: int) -> Generators:
+    """A generator made in every step, from its own seed."""
+    return lambda lane, t: np.random.default_rng((seed, lane, t))
+
+
+PYTHON_LOOPS = {"Python loop": one_generator, "Python loop, reseeding": reseeding}
 
 
 @dataclass
@@ -93,11 +109,13 @@ def engines(asked: Mapping[str, Any]) -> list[Engine]:
 
         return run
 
-    def theirs(function: Callable[..., np.ndarray], lanes: int) -> Run:
+    def theirs(
+        function: Callable[..., np.ndarray], lanes: int, chance: Callable[[int], Any] = int
+    ) -> Run:
         index = np.arange(lanes) % len(test)
         start = {k: v[index, 0] for k, v in test.states.items()}
         inputs = {k: v[index] for k, v in test.inputs.items()}
-        return lambda seed: function(start, inputs, truth, steps, seed)
+        return lambda seed: function(start, inputs, truth, steps, chance(seed))
 
     lanes, native = asked["lanes"], _native.native_words(path, task.schema)
     jax.jit(lambda x: x + 1)(0.0)  # the backend starts before any clock
@@ -113,9 +131,8 @@ def engines(asked: Mapping[str, Any]) -> list[Engine]:
             found.append(Engine("numba", lanes, theirs(rival.numba_run, lanes)))
         if asked["cores"] == 1:
             few = asked["python_lanes"]
-            found.append(Engine("Python loop", few, theirs(rival.python_run, few)))
-            reseeding = theirs(rival.python_reseeding_run, few)
-            found.append(Engine("Python loop, reseeding", few, reseeding))
+            for name, generators in PYTHON_LOOPS.items():
+                found.append(Engine(name, few, theirs(rival.python_run, few, generators)))
     return found
 
 

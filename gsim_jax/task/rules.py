@@ -128,7 +128,7 @@ def row_violations(
     violated = []
     for rule in schema.rules:
         value, sure = rule.holds.evaluate(env, known, xp=jnp)
-        violated.append(jnp.any(sure & ~(value if value.dtype == np.bool_ else value != 0)))
+        violated.append(jnp.any(_fails(value, sure)))
     return jnp.stack(violated) if violated else jnp.zeros(0, bool)
 
 
@@ -180,6 +180,11 @@ def rule_problems(task: Task) -> list[Problem]:
     return found
 
 
+def _fails(value: Any, sure: Any) -> Any:
+    """Where a rule's value, a truth or a number, is known not to hold."""
+    return sure & ~(value if value.dtype == np.bool_ else value != 0)
+
+
 def _judge(
     schema: Schema,
     given: Mapping[str, Any],
@@ -193,7 +198,7 @@ def _judge(
     violated, decided = [], []
     for rule in schema.rules:
         value, sure = rule.holds.evaluate(env, known, xp=xp)
-        fails = sure & ~(value if value.dtype == np.bool_ else value != 0)
+        fails = _fails(value, sure)
         own = rule.holds.shape or ()
         if own:  # one entry known to fail is enough, however many are unknown
             axes = tuple(range(-len(own), 0))

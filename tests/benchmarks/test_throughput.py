@@ -59,9 +59,10 @@ def test_the_native_functions_draw_what_the_program_draws(asked: dict[str, Any])
 
 def test_rivals_simulate_the_same_law(asked: dict[str, Any]) -> None:
     rival = importlib.import_module(f"benchmarks._rival_{asked['rival']}")
-    runs = ["numpy_run", "python_run", "python_reseeding_run"]
+    runs = [("numpy_run", int)]
+    runs += [("python_run", generators) for generators in _throughput.PYTHON_LOOPS.values()]
     if importlib.util.find_spec("numba"):
-        runs.append("numba_run")
+        runs.append(("numba_run", int))
     task = load_task(_worlds.ENVS / asked["task"])
     assert task.test is not None
     lanes = 400
@@ -71,8 +72,8 @@ def test_rivals_simulate_the_same_law(asked: dict[str, Any]) -> None:
     steps = 8
     ours = _program_ends(asked, task, index, steps, rival.LABELS)
     engines = [_throughput.Engine("program", lanes, lambda seed: ours, ends=ours)]
-    for name in runs:
-        ends = getattr(rival, name)(start, inputs, asked["truth"], steps, 5)
+    for name, chance in runs:
+        ends = getattr(rival, name)(start, inputs, asked["truth"], steps, chance(5))
         assert ends.shape == (lanes, len(rival.LABELS))
         engines.append(_throughput.Engine(name, lanes, lambda seed: ours, ends=ends))
     _throughput.check(engines, list(rival.LABELS))
