@@ -355,7 +355,6 @@ def tables() -> dict[str, object]:
         "OVERDISPERSED_MEAN": OVERDISPERSED_MEAN,
         "SMALL_MEAN": SMALL_MEAN,
         "SMALL_TERMS": int(st.poisson.isf(SMALLEST_TAIL, SMALL_MEAN)) + 1,
-        "SMALL_LOWER": int(st.poisson.ppf(0.382, SMALL_MEAN)) + 1,
     }
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._tables import GENERAL, LATTICE, OVERDISPERSED, SMALL_LOWER, SMALL_MEAN, SMALL_TERMS
+from ._tables import GENERAL, LATTICE, OVERDISPERSED, SMALL_MEAN, SMALL_TERMS
 from ._tails import polynomial
 
 # Words below this quantile are looked up from below, the others from above. Anything but 1/2,
@@ -62,7 +62,7 @@ def count_small(
     upper: jax.Array,
     tail: jax.Array,
     factor: Callable[[int], jax.Array],
-    lower_terms: int = SMALL_LOWER,
+    lower_terms: int,
 ) -> jax.Array:
     """Quantile of a law on 0, 1, 2, ... with a mean of at most ``SMALL_MEAN``.
 
@@ -77,8 +77,7 @@ def count_small(
             some way that the compiler cannot remove: factors that are constant over a scan
             would be hoisted out of it as one array each, and reading those back costs more
             than the products.
-        lower_terms: how many terms the quantiles below SEAM need; the default is right for
-            means up to SMALL_MEAN.
+        lower_terms: how many terms the quantiles below SEAM need.
 
     Returns:
         int32, the smallest k with P(X <= k) >= u.
