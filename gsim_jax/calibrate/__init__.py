@@ -1,6 +1,7 @@
 """Calibrators: scores of forecasts, and the search for the parameters that make them small."""
 
-from gsim_jax.calibrate.evolution import Calibration, Calibrator, Evolution
+from gsim_jax.calibrate.calibration import Calibration, Calibrator
+from gsim_jax.calibrate.evolution import Evolution
 from gsim_jax.calibrate.objective import Objective, Settings, settings_for
 from gsim_jax.calibrate.score import (
     FEW,

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from evosax.algorithms import CMA_ES
 from scipy.stats import norm
 
 from gsim_jax.calibrate import quadratic
+from gsim_jax.calibrate.calibration import Calibration
 from gsim_jax.calibrate.objective import Objective
 from gsim_jax.calibrate.score import Scores, contributions, horizon_sums, overall
 from gsim_jax.simulator.parameters import sobol
@@ -33,52 +34,6 @@ X_EDGE = 4.0
 SPREAD = 0.5
 
 _sums = jax.jit(horizon_sums)
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """A calibrated point.
-
-    Attributes:
-        u: float64[d], the point on the unit cube.
-        parameters: `{label: value}` in the parameters' units.
-        errors: `{label: standard error}`; for integers and choices 0 (not estimated).
-        covariance: float64[d, d] of x = Phi^-1(u).
-        score: score on the training data, fresh words.
-        evaluations: points evaluated.
-        cost: counted operations (operations per step x lanes x steps).
-        history: best mean score per generation.
-    """
-
-    u: np.ndarray
-    parameters: dict[str, float]
-    errors: dict[str, float]
-    covariance: np.ndarray
-    score: float
-    evaluations: int
-    cost: float
-    history: tuple[float, ...] = field(default=())
-
-
-class Calibrator(Protocol):
-    """Anything that fits a simulator's parameters to training data."""
-
-    @property
-    def name(self) -> str:
-        """Name for the run record."""
-        ...
-
-    def calibrate(
-        self,
-        objective: Objective,
-        data: Trajectories,
-        seed: int,
-        *,
-        start: np.ndarray | None = None,
-        progress: Callable[[float], None] | None = None,
-    ) -> Calibration:
-        """Fits parameters; deterministic in its arguments."""
-        ...
 
 
 @dataclass(frozen=True)

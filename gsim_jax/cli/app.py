@@ -25,7 +25,7 @@ from gsim_jax.cli.reply import (
 
 VERBS = {
     "run": "search",
-    "calibrate": "search",
+    "calibrate": "calibrate",
     "check": "task",
     "profile": "task",
     "new": "task",

@@ -1,10 +1,9 @@
-"""Verbs that search and calibrate: ``gsim run`` and ``gsim calibrate``."""
+"""The verb that searches: ``gsim run``; and what ``gsim calibrate`` shares with it."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +12,11 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from gsim_jax.cli.isolation import require_isolation
-from gsim_jax.cli.reply import BAD_INPUT, Options, Reply, error_json, verb
+from gsim_jax.cli.reply import Options, Reply, error_json, verb
 
 if TYPE_CHECKING:
     from gsim_jax.cli.live import Watch
-    from gsim_jax.propose import Brief, Proposal, Proposer
+    from gsim_jax.propose import Proposer
     from gsim_jax.simulator.sandbox import Level
 
 FOLDER = click.Path(path_type=Path)
@@ -52,7 +51,7 @@ def run(
     _only_one(task, resume)
     from gsim_jax import search  # after the arguments: a usage error answers at once
 
-    with _watch() as watch:
+    with progress() as watch:
         if resume is not None:
             result = search.resume(resume, listener=watch.listen, isolation=isolation)
         else:
@@ -61,78 +60,15 @@ def run(
                 task,
                 proposer=_proposer(proposer),
                 seed=options.seed,
-                out=_new_folder(options.out, task),
+                out=new_folder(options.out, task),
                 listener=watch.listen,
                 isolation=isolation,
                 **{name: value for name, value in budget.items() if value is not None},
             )
-    return _found(result, watch.failures)
+    return found(result, watch.failures)
 
 
-@click.command()
-@click.argument("task", type=FOLDER)
-@click.option("--simulator", type=click.Path(path_type=Path), required=True, metavar="FILE",
-              help="The simulator file.")  # fmt: skip
-@click.option("--method", type=click.Choice(["es"]), default="es", show_default=True,
-              help="es: evolution strategy on the energy score.")  # fmt: skip
-@require_isolation
-@verb
-def calibrate(
-    options: Options, task: Path, simulator: Path, method: str, isolation: Level | None
-) -> Reply:
-    """Calibrate one simulator file on TASK.
-
-    Prints parameters with errors and where the fit is not within noise. --out is the run folder.
-    """
-    from gsim_jax import search
-    from gsim_jax.report import read_run, show_candidate, write_report
-    from gsim_jax.report.words import split_words
-
-    proposer = _one_program(simulator)
-    with _watch() as watch:
-        result = search.run(
-            task,
-            proposer=proposer,
-            seed=options.seed,
-            out=_new_folder(options.out, task),
-            rounds=1,
-            proposals=1,
-            listener=watch.listen,
-            isolation=isolation,
-        )
-    page = write_report(result.record)
-    record = read_run(result.record)
-    winner = record.winner
-    if winner is None:  # the file itself was refused: bad input, under the name the user gave it
-        reply = _found(result, watch.failures)
-        errors = tuple({**error, "file": str(simulator)} for error in reply.errors)
-        return replace(reply, errors=errors, status=BAD_INPUT)
-
-    def show(console: Console) -> None:
-        show_candidate(console, winner)
-        console.print(f"\n{split_words(record.split)}\nRun record: {record.directory}",
-                      style="dim", markup=False, highlight=False, soft_wrap=True)  # fmt: skip
-
-    fields = {
-        "method": method,
-        "split": record.split,
-        "parameters": winner.parameters,
-        "error": winner.errors,
-        "score": winner.score,
-        "floor": winner.floor,
-        "gap": winner.gap,
-        "se": winner.gap_se,
-        "adequate": winner.adequate,
-        "p_value": winner.p_value,
-        "unexplained": winner.unexplained,
-        "times": winner.times,
-        "record": record.directory,
-        "page": page,
-    }
-    return Reply(fields, show)
-
-
-def _found(result: Any, failures: list[Mapping[str, Any]]) -> Reply:
+def found(result: Any, failures: list[Mapping[str, Any]]) -> Reply:
     """Reply of a run: the winner, or why there is none."""
     from gsim_jax.report import read_run, show_record, write_report
 
@@ -178,7 +114,7 @@ def _only_one(task: Path | None, resume: Path | None) -> None:
         )
 
 
-def _new_folder(out: Path | None, task: Path) -> Path:
+def new_folder(out: Path | None, task: Path) -> Path:
     """A run folder that does not exist yet, or is empty.
 
     Args:
@@ -207,7 +143,7 @@ def _new_folder(out: Path | None, task: Path) -> Path:
     return folder
 
 
-def _watch() -> Watch:
+def progress() -> Watch:
     """Progress for people, on stderr."""
     from gsim_jax.cli.live import Watch
 
@@ -219,33 +155,3 @@ def _proposer(name: str) -> Proposer:
 
     proposers = {"library": LibraryProposer}
     return proposers[name]()
-
-
-@dataclass
-class OneProgram:
-    """Proposes the file it was given, and nothing after it."""
-
-    proposal: Proposal
-    name: str = "file"
-
-    def propose(self, brief: Brief, count: int) -> list[Proposal]:
-        """The file in round 0, nothing later."""
-        return [self.proposal] if brief.round == 0 and count > 0 else []
-
-
-def _one_program(path: Path) -> OneProgram:
-    """The user's file as a proposal.
-
-    Raises:
-        SimulatorError: There is no such file, or it is not UTF-8.
-    """
-    from gsim_jax.propose import Proposal
-    from gsim_jax.task import Problem, SimulatorError
-
-    try:
-        source = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        problem = Problem("unreadable", f"expected a simulator file: {error}", file=str(path))
-        raise SimulatorError([problem]) from error
-    digest = hashlib.blake2b(source.encode(), digest_size=8).hexdigest()
-    return OneProgram(Proposal(source, path.name, None, digest, None, "given as a file"))

@@ -96,6 +96,7 @@ class Candidate:
     rules: tuple[RuleCount, ...]
     findings: tuple[Mapping[str, Any], ...]
     unexplained: tuple[str, ...]
+    warnings: tuple[str, ...]
     cost: int
     times: Numbers
     source: str
@@ -239,6 +240,7 @@ def _read_candidate(folder: Path) -> Candidate:
             ),
             findings=tuple(found.get("findings", ())),
             unexplained=tuple(map(str, found.get("unexplained", ()))),
+            warnings=tuple(map(str, found.get("warnings", ()))),
             cost=int(found.get("cost") or 0),
             times=found.get("times", {}),
             source=(folder / "simulator.py").read_text(encoding="utf-8"),

@@ -174,6 +174,7 @@ def _diagnosis(
         "edges": sorted(map(list, program.graph.modulo(schema.invariants).edges)),
         "evaluations": calibration.evaluations,
         "training_score": calibration.score,
+        "warnings": list(calibration.warnings),
     }
 
 

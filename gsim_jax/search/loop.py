@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gsim_jax.calibrate import Evolution, increment_scale, settings_for
+from gsim_jax.calibrate import Calibrator, Evolution, increment_scale, settings_for
 from gsim_jax.propose import Brief, Proposal, Proposer
 from gsim_jax.search import archive
 from gsim_jax.search.candidate import Setting, build_candidate
@@ -77,6 +77,7 @@ def run(
     out: Path | str,
     listener: Listener | None = None,
     isolation: Level | None = None,
+    calibrator: Calibrator | None = None,
     **limits: Any,
 ) -> RunResult:
     """Finds a simulator for a task folder.
@@ -88,12 +89,14 @@ def run(
         out: the run folder, new or empty.
         listener: told every event, and progress in between.
         isolation: least level of isolation of the sandbox, see `Sandbox`.
+        calibrator: what fits the parameters; `Evolution()` by default.
         **limits: see `Limits`.
 
     Raises:
         InputError: the task folder or the run folder cannot be used, or the isolation does not
             hold here; nothing is written then.
     """
+    calibrator = calibrator or Evolution()
     loaded = load_task(Path(task))
     bounds = Limits(**limits)
     settings = settings_for(loaded)
@@ -109,6 +112,7 @@ def run(
         "seed": seed,
         "versions": _versions(),
         "proposer": proposer.name,
+        "calibrator": calibrator.name,
         "settings": {"limits": asdict(bounds), "objective": asdict(settings)},
         "scales": scale.tolist(),
         "split": "validation" if loaded.validation is not None else "train",
@@ -116,7 +120,7 @@ def run(
     with Sandbox(require=isolation) as sandbox:
         sandbox.demand()
         record = RunRecord.create(Path(out), configuration)
-        setting = Setting(loaded, settings, scale, seed, Evolution(), sandbox)
+        setting = Setting(loaded, settings, scale, seed, calibrator, sandbox)
         return _Search(setting, bounds, proposer, record, listener).run()
 
 
@@ -126,6 +130,7 @@ def resume(
     listener: Listener | None = None,
     proposer: Proposer | None = None,
     isolation: Level | None = None,
+    calibrator: Calibrator | None = None,
 ) -> RunResult:
     """Continues a run that was cut short, and ends as it would have ended.
 
@@ -134,6 +139,7 @@ def resume(
         listener: told every event, those of before included.
         proposer: the proposer of the run where it is not the library.
         isolation: least level of isolation of the sandbox, see `Sandbox`.
+        calibrator: the calibrator of the run where it is not `Evolution()`.
 
     Raises:
         InputError: there is no run in the folder, or its task has changed since.
@@ -147,13 +153,17 @@ def resume(
         raise InputError((Problem("task-changed", text, file=str(path)),))
     if proposer is None:
         proposer = _known_proposer(configuration["proposer"], record)
+    calibrator = calibrator or Evolution()
+    if calibrator.name != configuration["calibrator"]:
+        text = f"expected the calibrator {configuration['calibrator']!r}; got {calibrator.name!r}"
+        raise InputError((Problem("calibrator", text, file=str(record.directory)),))
     settings = settings_for(loaded)
     train = build_panel(loaded.schema, loaded.train, rows=settings.rows)
     scale = increment_scale(train, settings.plan)
     bounds = Limits(**configuration["settings"]["limits"])
     with Sandbox(require=isolation) as sandbox:
         sandbox.demand()
-        setting = Setting(loaded, settings, scale, configuration["seed"], Evolution(), sandbox)
+        setting = Setting(loaded, settings, scale, configuration["seed"], calibrator, sandbox)
         return _Search(setting, bounds, proposer, record, listener).run()
 
 

@@ -205,8 +205,13 @@ def _calibration_dataset(
 ) -> xr.Dataset:
     values = [float(calibration.parameters[label]) for label in labels]
     errors = [float(calibration.errors[label]) for label in labels]
+    found: dict[str, Any] = {}
+    if calibration.draws is not None:
+        found["draws"] = (("draw", "parameter"), np.asarray(calibration.draws, np.float32))
+    evidence = calibration.evidence
     return xr.Dataset(
-        {
+        found
+        | {
             "u": ("parameter", np.asarray(calibration.u, float)),
             "value": ("parameter", np.asarray(values, float)),
             "error": ("parameter", np.asarray(errors, float)),
@@ -219,6 +224,7 @@ def _calibration_dataset(
             "score": float(calibration.score),
             "evaluations": int(calibration.evaluations),
             "cost": float(calibration.cost),
+            **({} if evidence is None else {"log_evidence": float(evidence)}),
         },
     )
 

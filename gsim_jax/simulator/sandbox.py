@@ -39,6 +39,7 @@ MOST_SOURCE = 64 << 10
 #: What the child calls: `trace_source(source, signature) -> document`.
 ENTRY = "gsim_jax.simulator._trace:trace_source"
 _CACHED = 128
+_CLOSED = Problem("isolation", "this sandbox was closed; make another")
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class Sandbox:
             raise SimulatorError(Problem("isolation", words))
         with self._lock:
             if self._closed:
-                raise SimulatorError(Problem("isolation", "this sandbox was closed; make another"))
+                raise SimulatorError(_CLOSED)
             if self._zygote is None or not self._zygote.usable:
                 self._drop()
                 self._zygote = self._start()
@@ -267,8 +268,10 @@ class Sandbox:
                     if attempt == 2:
                         raise
                     continue  # the warm process was killed from outside: start another
-                if not outcome.end:  # no word that the child is gone: end everything
-                    with self._lock:
+                with self._lock:
+                    if self._closed and not outcome.kind:  # its end is our doing, not its own
+                        raise SimulatorError(_CLOSED)
+                    if not outcome.end:  # no word that the child is gone: end everything
                         self._drop()
                 return outcome
         raise AssertionError("unreachable")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gsim_jax.cli.verbs_search import OneProgram, _one_program
+from gsim_jax.cli.verbs_calibrate import OneProgram, _one_program
 from gsim_jax.propose import Brief, Proposal
 from gsim_jax.task.problems import SimulatorError
 from tests.report.synthetic import SOURCE, write_run
