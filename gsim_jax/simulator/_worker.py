@@ -52,7 +52,7 @@ def main(descriptor: int) -> NoReturn:
     """
     control = socket.socket(fileno=descriptor)
     config = json.loads(control.recv(_MESSAGE))
-    _linux.prctl(_linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+    _end_with_parent()
     if os.getppid() != config["parent"]:
         os._exit(0)  # it died before the line above
     _linux.prctl(_linux.PR_SET_DUMPABLE, 0)  # no process of this user may trace or read us
@@ -81,6 +81,7 @@ def _load(entry: str) -> Entry:
 
 
 def _serve(control: socket.socket, entry: Entry, config: dict[str, Any]) -> None:
+    me = os.getpid()
     while True:
         try:
             message, descriptors, _, _ = socket.recv_fds(control, 16, 3)
@@ -91,23 +92,37 @@ def _serve(control: socket.socket, entry: Entry, config: dict[str, Any]) -> None
         if len(descriptors) == 3 and os.fork() == 0:
             try:
                 control.close()
-                _keep(entry, config, *descriptors)
+                _end_with_parent()
+                if os.getppid() == me:  # else it died before the line above
+                    _keep(entry, config, *descriptors)
             finally:
                 os._exit(_BROKEN)
         for each in descriptors:
             os.close(each)
 
 
-def _keep(entry: Entry, config: dict[str, Any], talk: int, request: int, reply: int) -> NoReturn:
+def _end_with_parent() -> None:
     _linux.prctl(_linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _keep(entry: Entry, config: dict[str, Any], talk: int, request: int, reply: int) -> NoReturn:
     _linux.prctl(_linux.PR_SET_CHILD_SUBREAPER, 1)  # what the child leaves behind comes to us
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     settings = _jail.Settings(**config["settings"])
     _prefer_for_killing()
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY) if os.path.isdir("/proc/self") else -1
+    zygote = os.getppid()
     spaces = _jail.enter_namespaces(settings.without)
+    _end_with_parent()  # entering a user namespace may take the wish back
+    if os.getppid() != zygote:
+        os._exit(0)
+    alive, life = os.pipe()  # ends when this process does: a child in a namespace sees no parent
     pid = os.fork()
     if pid == 0:
+        os.close(life)
+        _end_with_parent()
+        if select.select([alive], [], [], 0)[0]:
+            os._exit(0)  # it died before the line above
         _run(entry, config, settings, spaces, (talk, request, reply))
     os.close(request)
     os.close(reply)
@@ -223,7 +238,6 @@ def _run(
     descriptors: tuple[int, int, int],
 ) -> NoReturn:
     try:
-        _linux.prctl(_linux.PR_SET_PDEATHSIG, signal.SIGKILL)
         os.setsid()
         _take(descriptors)
         os.environ.clear()
