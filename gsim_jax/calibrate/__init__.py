@@ -2,6 +2,7 @@
 
 from gsim_jax.calibrate.calibration import Calibration, Calibrator
 from gsim_jax.calibrate.evolution import Evolution
+from gsim_jax.calibrate.likelihood import LogLikelihood, log_likelihood
 from gsim_jax.calibrate.objective import Objective, Settings, settings_for
 from gsim_jax.calibrate.score import (
     FEW,
@@ -16,11 +17,13 @@ __all__ = [
     "Calibration",
     "Calibrator",
     "Evolution",
+    "LogLikelihood",
     "Objective",
     "Scores",
     "Settings",
     "energy_score",
     "increment_scale",
+    "log_likelihood",
     "settings_for",
     "standard_error",
 ]
