@@ -78,12 +78,12 @@ class Reader:
                 inner[path[-1]] = self._read(path, kind, None)
         return found
 
-    def at(self, t: jax.Array) -> dict[str, jax.Array]:
-        """The inputs of row t that change by row."""
+    def at(self, t: jax.Array, root: str = "inputs") -> dict[str, jax.Array]:
+        """The values below a root that change by row, those of row t."""
         return {
             path[-1]: self._read(path, kind, t)
             for path, kind in self._layout.kinds
-            if path in self._layout.rowwise
+            if path[0] == root and path in self._layout.rowwise
         }
 
     def _read(self, path: tuple[str, ...], kind: str, t: jax.Array | None) -> jax.Array:

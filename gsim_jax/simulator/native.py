@@ -107,14 +107,38 @@ class NativeSimulator:
             for name, spec in self.states.items()
         }
 
+    def submodule(
+        self,
+        name: str,
+        state: State,
+        inputs: Mapping[str, jax.Array],
+        outputs: Mapping[str, jax.Array],
+        params: Params,
+        words: WordSource,
+    ) -> dict[str, jax.Array]:
+        """The outputs of one submodule, given those of the ones before it."""
+        function = self._modules[self.submodules.index(name)]
+        given = {**inputs, "outputs": dict(outputs)}
+        return function(state, given, params.get(name, {}), self._key(name, words))
+
     def step(
-        self, state: State, inputs: Mapping[str, jax.Array], params: Params, words: WordSource
+        self,
+        state: State,
+        inputs: Mapping[str, jax.Array],
+        params: Params,
+        words: WordSource,
+        change: Callable[[str, State, State], State] | None = None,
     ) -> tuple[State, dict[str, jax.Array]]:
-        """One step; `params` holds every group, each submodule is given its own."""
+        """One step; `params` holds every group, each submodule is given its own.
+
+        `change(name, outputs, outputs of the ones before)` is an intervention: what it returns
+        takes the place of a submodule's outputs.
+        """
         outputs: dict[str, jax.Array] = {}
-        for name, function in zip(self.submodules, self._modules, strict=True):
-            given = {**inputs, "outputs": dict(outputs)}
-            new = function(state, given, params.get(name, {}), self._key(name, words))
+        for name in self.submodules:
+            new = self.submodule(name, state, inputs, outputs, params, words)
+            if change is not None:
+                new = change(name, new, dict(outputs))
             twice = sorted(set(new) & set(outputs))
             if twice:
                 text = f"{name}: outputs {twice} are already outputs of an earlier submodule"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -183,6 +183,7 @@ class Program:
         inputs: Mapping[str, Any],
         params: Mapping[str, Mapping[str, Any]],
         words: WordSource,
+        change: Callable[[str, Arrays, Arrays], Arrays] | None = None,
     ) -> tuple[Arrays, Arrays]:
         """One step: the submodules in order, then their coupling.
 
@@ -191,13 +192,16 @@ class Program:
             inputs: inputs of the row, with `t`, constants and attributes.
             params: values by group and name.
             words: source of the random words.
+            change: an intervention: given a submodule's name, its outputs and those of the ones
+                before it, what its outputs shall be instead.
 
         Returns:
             The next state, and the outputs of all submodules.
         """
         outputs: Arrays = {}
         for name in self.submodules:
-            outputs = outputs | self.submodule(name, state, inputs, outputs, params, words)
+            new = self.submodule(name, state, inputs, outputs, params, words)
+            outputs = outputs | (new if change is None else change(name, new, outputs))
         return self.couple(state, inputs, outputs, params, words), outputs
 
     def observe(

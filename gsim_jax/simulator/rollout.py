@@ -19,16 +19,14 @@ from jax.sharding import Mesh, PartitionSpec
 
 from gsim_jax.compilation import lanes_jit
 from gsim_jax.simulator.chunks import Chunk, Spread, plan_chunks
-from gsim_jax.simulator.codes import OK, RULE_BROKEN, in_words, lane_code
+from gsim_jax.simulator.codes import OK, in_words
 from gsim_jax.simulator.contract import Simulator
-from gsim_jax.simulator.keep import Keep, KeepLast, KeepMoments, KeepPaths, Row
-from gsim_jax.simulator.lane_values import Layout, Reader, gather
-from gsim_jax.simulator.lanes import BEFORE, Site, step_sites
-from gsim_jax.simulator.predict import overwrite, with_reports
-from gsim_jax.simulator.streams import Lane, Stream
-from gsim_jax.task import InputError, Problem, Schema, output_vector, row_violations
+from gsim_jax.simulator.keep import Keep, KeepLast, KeepMoments, KeepPaths
+from gsim_jax.simulator.lane_values import gather
+from gsim_jax.simulator.simulate import Static, draw_sites, simulate
+from gsim_jax.simulator.streams import Stream
+from gsim_jax.task import InputError, Problem, Schema
 
-State = dict[str, jax.Array]
 _KEEPS = {"paths": KeepPaths(), "last": KeepLast(), "moments": KeepMoments()}
 
 
@@ -114,9 +112,8 @@ def rollout(
         raise InputError((Problem("steps", f"steps: expected 0 or more; got {steps}"),))
     values = gather(simulator, schema, start, params, inputs or {}, len(numbers), steps)
     given = frozenset(start)
-    static = _Static(simulator, schema, values.layout, steps, stream, keeper, rules, given)
-    shared = {name: jnp.asarray(value) for name, value in values.shared.items()}
-    seed = _key_data(key)
+    static = Static(simulator, schema, values.layout, steps, stream, keeper, rules, given)
+    shared, seed = values.shared, _key_data(key)
     points = int(numbers.max(initial=0)) + 1
     rows = _stream_rows(static, shared, values.lane, seed, points)
     spread = Spread(mesh)
@@ -133,148 +130,14 @@ def rollout(
     return Rollout(keeper.join(parts), np.concatenate(codes), numbers, len(parts))
 
 
-@dataclass(frozen=True)
-class _Static:
-    """What a compiled rollout depends on besides shapes."""
-
-    simulator: Simulator
-    schema: Schema
-    layout: Layout
-    steps: int
-    stream: Stream
-    keep: Keep
-    rules: bool
-    given: frozenset[str]
-
-    def start(self, lane: Lane, values: Reader, row: Any, sites: tuple[Site, ...]) -> State:
-        """One lane's full state at row 0."""
-        given = values.group("start")
-        if set(given) == set(self.simulator.states) and not self._draws_initial:
-            return given
-        observed = {k: given[k] for k in self.schema.states}
-        seen = {k: jnp.ones(jnp.shape(v), bool) for k, v in observed.items()}
-        source = self.stream.source(lane, BEFORE, sites, row)
-        inputs, params = self.inputs(values, jnp.int32(0)), values.group("params")
-        state = self.simulator.initial(observed, seen, inputs, params, source)
-        forced = [name for name in observed if name not in self.simulator.observed]
-        return overwrite(state, observed, {name: seen[name] for name in forced})
-
-    @property
-    def _draws_initial(self) -> bool:
-        # Without latent states, `initial` has only what a report may hide left to say.
-        hidden = set(self.simulator.latent) - self.given
-        return bool(hidden) or bool(self.simulator.observed)
-
-    def inputs(self, values: Reader, t: jax.Array) -> dict[str, jax.Array]:
-        """What a simulator finds in `inputs` at row t."""
-        return {"t": jnp.asarray(t, jnp.int32), **values.group("inputs"), **values.at(t)}
-
-    def step(
-        self, state: State, first: State, lane: Lane, values: Reader, t: jax.Array, row: Any,
-        sites: tuple[Site, ...],
-    ) -> tuple[State, State, jax.Array]:  # fmt: skip
-        """One lane: next state, what is reported instead of it, failure code of this step."""
-        source = self.stream.source(lane, t, sites, row)
-        params, now = values.group("params"), self.inputs(values, t)
-        following, outputs = self.simulator.step(state, now, params, source)
-        reported = self.simulator.observe(following, outputs, params, source) or {}
-        code = lane_code(self.simulator.states, following, with_reports(outputs, reported))
-        if self.rules and self.schema.rules:
-            then, begun = self.inputs(values, t + 1), self.inputs(values, jnp.int32(0))
-            rows = ({**following, **reported, **then}, {**state, **now}, {**first, **begun})
-            broken = jnp.any(row_violations(self.schema, *rows))
-            code = code | RULE_BROKEN * broken.astype(jnp.int32)
-        return following, reported, code
-
-    def outputs(
-        self, state: State, reported: State, code: jax.Array, values: Reader, t: jax.Array
-    ) -> tuple[jax.Array, ...]:
-        """The scored values of one lane's row t, scalars; NaN where it has failed."""
-        shown = {k: state[k] for k in self.schema.states} | reported
-        vector = output_vector(self.schema, shown, self.inputs(values, t))
-        vector = jnp.where(code == OK, vector, jnp.nan)
-        return tuple(vector[v] for v in range(len(self.schema.outputs)))
-
-
-def simulate(
-    static: _Static, seed: jax.Array, rows: Any, shared: Any, number: jax.Array,
-    exists: jax.Array, lane: Any,
-) -> tuple[Any, jax.Array]:  # fmt: skip
-    """All lanes of a chunk on one device: what is kept, and codes int32[lanes]."""
-    words = static.stream.lanes(seed, number)
-    before, sites = _sites(static, shared, lane)
-    keep = static.keep
-
-    def begin(mine: Lane, own: Any) -> tuple[State, jax.Array]:
-        state = static.start(mine, Reader(static.layout, shared, own), rows[0], before)
-        return state, lane_code(static.simulator.states, state, {})
-
-    def see(t: jax.Array, state: State, reported: State, code: jax.Array) -> Any:
-        def one(state: State, reported: State, code: jax.Array, own: Any) -> Any:
-            values = Reader(static.layout, shared, own)
-            return static.outputs(state, reported, code, values, t)
-
-        outputs = jax.vmap(one)(state, reported, code, lane)
-        return keep.row(Row(t, state, outputs, code, exists))
-
-    first, code = jax.vmap(begin)(words, lane)
-    reported = {name: first[name] for name in static.simulator.observed}
-
-    def body(carry: tuple[Any, ...], at: tuple[jax.Array, Any]) -> tuple[Any, Any]:
-        state, _, code = carry
-        t, row = at
-
-        def advance(state: State, first: State, mine: Lane, own: Any) -> tuple[Any, ...]:
-            values = Reader(static.layout, shared, own)
-            return static.step(state, first, mine, values, t, row, sites)
-
-        state, reported, fresh = jax.vmap(advance)(state, first, words, lane)
-        code = code | fresh
-        seen = see(t + 1, state, reported, code) if keep.every_row else None
-        return (state, reported, code), seen
-
-    times = jnp.arange(static.steps, dtype=jnp.int32)
-    begun = (first, reported, code)
-    (state, reported, code), stored = jax.lax.scan(body, begun, (times, rows[1]))
-    if keep.every_row:
-        start = see(jnp.int32(0), *begun)
-        stored = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start, stored)
-    else:
-        stored = see(jnp.int32(static.steps), state, reported, code)
-    return keep.finish(stored), code
-
-
-def _sites(static: _Static, shared: Any, lane: Any) -> tuple[Any, Any]:
-    """Draws of `initial` and of one step; only Sobol words need to know them."""
-    if static.stream.kind != "sobol":
-        return (), ()
-    one = jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), lane)
-    values = Reader(static.layout, shared, one)
-    params = values.group("params")
-    now = static.inputs(values, jnp.int32(0))
-    observed = {k: v for k, v in values.group("start").items() if k in static.schema.states}
-    seen = {k: jnp.ones(jnp.shape(v), bool) for k, v in observed.items()}
-    simulator = static.simulator
-    before = step_sites(
-        simulator, lambda source: simulator.initial(observed, seen, now, params, source)
-    )
-    state = {k: jnp.zeros(tuple(spec.shape), spec.dtype) for k, spec in simulator.states.items()}
-
-    def step(source: Any) -> Any:
-        following, outputs = simulator.step(state, now, params, source)
-        return simulator.observe(following, outputs, params, source)
-
-    return before, step_sites(simulator, step)
-
-
 @partial(lanes_jit, static_argnums=(0, 1))
-def _alone(static: _Static, mesh: None, *arguments: Any) -> tuple[Any, jax.Array]:
+def _alone(static: Static, mesh: None, *arguments: Any) -> tuple[Any, jax.Array]:
     return simulate(static, *arguments)
 
 
 @partial(lanes_jit, static_argnums=(0, 1))
 def _sharded(
-    static: _Static,
+    static: Static,
     mesh: Mesh,
     seed: Any,
     rows: Any,
@@ -294,12 +157,14 @@ def _sharded(
     return run(seed, rows, shared, number, exists, lane)
 
 
-def _stream_rows(static: _Static, shared: Any, lane: Any, seed: np.ndarray, points: int) -> Any:
-    before, sites = _sites(static, shared, lane)
+def _stream_rows(static: Static, shared: Any, lane: Any, seed: np.ndarray, points: int) -> Any:
+    if static.stream.kind != "sobol":
+        return static.stream.rows(seed, (), (), static.steps, points)
+    before, sites = draw_sites(static, jax.tree.map(jnp.asarray, shared), lane)
     return static.stream.rows(jnp.asarray(seed), before, sites, static.steps, points)
 
 
-def _bytes_per_lane(static: _Static, lane: Mapping[str, Any]) -> int:
+def _bytes_per_lane(static: Static, lane: Mapping[str, Any]) -> int:
     """Roughly what one lane takes on the device: its values, working copies, what is kept."""
     given = sum(v.nbytes // max(len(v), 1) for v in lane.values())
     specs = static.simulator.states.values()
