@@ -113,7 +113,7 @@ def build_candidate(
         "diagnose": done - calibrated,
     }
     diagnosis = _diagnosis(setting, program, calibration, evidence, replicas)
-    diagnosis |= {"warnings": unread(program), "times": times}
+    diagnosis |= {"warnings": [*unread(program), *calibration.warnings], "times": times}
     curves = diagnose.bands(task.schema, replicas.outputs, data)
     return Candidate(program, calibration, parts, diagnosis, curves)
 
@@ -171,10 +171,10 @@ def _diagnosis(
         "unexplained": diagnose.unexplained(verdict, found),
         "failed": evidence.failed,
         "cost": program.cost,
+        "expensive": [[words, round(share, 4)] for words, share in program.expensive(3)],
         "edges": sorted(map(list, program.graph.modulo(schema.invariants).edges)),
         "evaluations": calibration.evaluations,
         "training_score": calibration.score,
-        "warnings": list(calibration.warnings),
     }
 
 
