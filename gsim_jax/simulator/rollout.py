@@ -113,7 +113,7 @@ def rollout(
     values = gather(simulator, schema, start, params, inputs or {}, len(numbers), steps)
     given = frozenset(start)
     static = Static(simulator, schema, values.layout, steps, stream, keeper, rules, given)
-    shared, seed = values.shared, _key_data(key)
+    shared, seed = values.shared, key_data(key)
     points = int(numbers.max(initial=0)) + 1
     rows = _stream_rows(static, shared, values.lane, seed, points)
     spread = Spread(mesh)
@@ -217,7 +217,8 @@ def _numbers(lanes: int | Iterable[int]) -> np.ndarray:
     return numbers.astype(np.uint32)
 
 
-def _key_data(key: Any) -> np.ndarray:
+def key_data(key: Any) -> np.ndarray:
+    """The words uint32[2] of a seed, a JAX key or uint32[2]."""
     if isinstance(key, (int, np.integer)):
         key = jax.random.key(int(key), impl="threefry2x32")
     if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):

@@ -55,6 +55,7 @@ class Static:
     Attributes:
         layout: how values are read, see `gather`.
         given: the states that the start gives.
+        whole: whether the start is a full state, such as a filter's particle: nothing is drawn.
         changes: interventions, None for none.
         blank: failure codes from which on scored values are NaN.
         each_rule: whether rule k also sets bit `RULES_FROM` + k of the codes, as far as they go.
@@ -68,6 +69,7 @@ class Static:
     keep: Keep
     rules: bool
     given: frozenset[str]
+    whole: bool = False
     changes: Changes | None = None
     blank: int = -1
     each_rule: bool = False
@@ -75,7 +77,7 @@ class Static:
     def start(self, lane: Lane, values: Reader, row: Any, sites: tuple[Site, ...]) -> State:
         """One lane's full state at row 0."""
         given = values.group("start")
-        if set(given) == set(self.simulator.states) and not self._draws_initial:
+        if self.whole or (set(given) == set(self.simulator.states) and not self._draws_initial):
             return given
         observed = {k: given[k] for k in self.schema.states}
         seen = {k: jnp.ones(jnp.shape(v), bool) for k, v in observed.items()}
