@@ -21,6 +21,8 @@ from gsim_jax.report.words import gap_words, number, stop_words
 
 FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 STAGES = {"check": "checking", "calibrate": "calibrating", "diagnose": "diagnosing"}
+TALK = {"asking": "asking the model", "asking again": "asking the model again",
+        "answered": "answered", "sent back": "sent back to the model"}  # fmt: skip
 
 
 @dataclass
@@ -43,12 +45,14 @@ class View:
         round: The round that is running.
         best: Number of the best candidate after the last finished round.
         stopped: Why the search stopped.
+        spent: Tokens and money of a conversation.
     """
 
     rows: dict[tuple[int, int], Row] = field(default_factory=dict)
     round: int = 0
     best: int | None = None
     stopped: str | None = None
+    spent: Mapping[str, float] | None = None
 
     def apply(self, event: Mapping[str, Any]) -> None:
         """Take one event in.
@@ -70,6 +74,11 @@ class View:
             else:
                 problems = [problem_words(problem) for problem in event.get("problems", ())]
                 row.failure = problems[0] if problems else "no reason given"
+        elif kind == "chat":
+            self.round = int(event["round"])
+            row = self.rows.setdefault((self.round, int(event["slot"])), Row())
+            row.stage, row.fraction = TALK.get(str(event["state"]), ""), 0.0
+            self.spent = event.get("spent") or self.spent
         elif kind in ("round", "end"):
             self.best = event.get("best", self.best)
         elif kind == "stop":
@@ -95,6 +104,7 @@ class View:
         line = f"round {self.round} · {done} candidate{'' if done == 1 else 's'}"
         line += f" · {failed} failed" if failed else ""
         line += f" · best {self.best}" if self.best is not None else ""
+        line += f" · {spent_words(self.spent)}" if self.spent else ""
         line += f" · {clock(seconds)}"
         line += f" · stopped: {self.stopped}" if self.stopped else ""
         return Group(made, Text(), Text(line, style="dim"))
@@ -203,11 +213,34 @@ def line(event: Mapping[str, Any]) -> str | None:
         problems = [problem_words(problem) for problem in event.get("problems", ())]
         reason = problems[0] if problems else "no reason given"
         return f"{where}  {event.get('title') or 'a proposal'} failed: {reason}"
+    if kind == "chat":
+        return _talk(event, where)
+    if kind == "warning":
+        return f"warning: {event['message']}"
     if kind == "round":
         return f"{where}  finished, best candidate {event.get('best')}"
     if kind == "stop":
         return f"stopped: {stop_words(event.get('reason'))}"
     return None
+
+
+def _talk(event: Mapping[str, Any], where: str) -> str | None:
+    """A question, and what went wrong with one; answers are too frequent for a log."""
+    state, attempt = str(event["state"]), int(event.get("attempt") or 0)
+    what = f"{where}  proposal {int(event['slot']) + 1}"
+    if state == "asking":
+        return f"{what}: {TALK[state]}" + (f", repair {attempt}" if attempt else "")
+    if state in ("asking again", "sent back"):
+        return f"{what}: {TALK[state]}: {event.get('note', '')}"
+    return None
+
+
+def spent_words(spent: Mapping[str, float]) -> str:
+    """``12 requests, 84,310 tokens, cost 0.42``; a cost only where there is a price."""
+    requests, tokens = int(spent["requests"]), int(spent["tokens"])
+    words = f"{requests} request{'' if requests == 1 else 's'}, {tokens:,} tokens"
+    words += " (estimated)" if spent.get("estimated") else ""
+    return words + (f", cost {spent['money']:,.4g}" if spent.get("money") else "")
 
 
 def clock(seconds: float) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from gsim_jax.task import Profile, Schema
+    from gsim_jax.task import Problem, Profile, Schema
 
 Structure = dict[str, Any]
 """A structure as JSON-ready data: what a proposer wants to find again in its parents."""
@@ -42,6 +42,56 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """How one scored variable fits at one horizon.
+
+    Attributes:
+        variable: Label of the scored output.
+        horizon: ``'1'``, ``'7'`` or ``'free'``.
+        score: Energy score in units of the run's scale (smaller is better).
+        floor: What it would be were the data drawn from the candidate.
+        gap: ``score - floor``.
+        se: Standard error of the gap.
+        within_noise: Whether chance alone gives such a gap.
+    """
+
+    variable: str
+    horizon: str
+    score: float
+    floor: float
+    gap: float
+    se: float
+    within_noise: bool
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A proposal of an earlier round, whatever became of it.
+
+    Attributes:
+        id: Number in the run record.
+        round: The round it was made in.
+        title: The structure in a few words.
+        parent: What it was made from, ``None`` for a first idea.
+        behind: Score minus the best candidate's score, paired; ``None`` where it failed.
+        behind_se: Standard error of that difference.
+        gain: Score minus the parent's score, paired; ``None`` where there is no parent.
+        gain_se: Standard error of that difference.
+        problems: Why it failed; empty for a candidate.
+    """
+
+    id: int
+    round: int
+    title: str
+    parent: int | None
+    behind: float | None = None
+    behind_se: float | None = None
+    gain: float | None = None
+    gain_se: float | None = None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Parent:
     """A calibrated and diagnosed candidate that new structures may start from.
 
@@ -57,6 +107,17 @@ class Parent:
         gap_se: Standard error of the gap.
         adequate: Whether nothing remains beyond noise.
         findings: What the diagnosis says.
+        title: The structure in a few words.
+        round: The round it was proposed in.
+        floor: What the score would be were the data drawn from the candidate itself.
+        p_value: Bootstrap p-value of the largest misfit.
+        behind: Score minus the best candidate's score, paired on the same rows and words.
+        behind_se: Standard error of that difference; 0 for the best itself.
+        cells: Fit per variable and horizon.
+        broken: Rules of the task that free runs break, with the share of rows.
+        warnings: What check and calibration found amiss.
+        cost: Counted operations per lane and step.
+        expensive: The operations that cost most, with their share of the cost.
     """
 
     id: int
@@ -70,6 +131,17 @@ class Parent:
     gap_se: float
     adequate: bool
     findings: tuple[Finding, ...] = ()
+    title: str = ""
+    round: int = 0
+    floor: float = 0.0
+    p_value: float = 0.0
+    behind: float = 0.0
+    behind_se: float = 0.0
+    cells: tuple[Cell, ...] = ()
+    broken: tuple[tuple[str, float], ...] = ()
+    warnings: tuple[str, ...] = ()
+    cost: int = 0
+    expensive: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +155,8 @@ class Brief:
         seed: Seed of this run; equal briefs give equal proposals.
         parents: The archive's best distinct candidates, best first; empty in round 0.
         tried: Fingerprints of the structures proposed before in this run.
+        attempts: What became of every proposal before, in order.
+        held_out: Whether candidates are ranked on validation data.
     """
 
     schema: Schema
@@ -91,6 +165,8 @@ class Brief:
     seed: int
     parents: tuple[Parent, ...] = ()
     tried: tuple[str, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    held_out: bool = True
 
 
 @dataclass(frozen=True)
@@ -104,6 +180,9 @@ class Proposal:
         fingerprint: Equal for structures that differ only in names or order.
         parent: :attr:`Parent.id` that it was made from, ``None`` in a first round.
         rationale: Why this one, in a sentence.
+        attempt: How often it had been sent back before; 0 for a first answer.
+        problems: Why there is no simulator file; what has problems is never run.
+        returned: What was wrong with the attempts before this one.
     """
 
     source: str
@@ -112,6 +191,9 @@ class Proposal:
     fingerprint: str
     parent: int | None
     rationale: str
+    attempt: int = 0
+    problems: tuple[Problem, ...] = ()
+    returned: tuple[tuple[Problem, ...], ...] = ()
 
 
 @runtime_checkable

@@ -9,12 +9,14 @@ where some of the tied are adequate, the simplest of those wins; where none is, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from gsim_jax.calibrate import standard_error
-from gsim_jax.propose import Finding, Parent
-from gsim_jax.search.record import Stored
+from gsim_jax.propose import Attempt, Cell, Finding, Parent
+from gsim_jax.search.record import Failed, Stored
+from gsim_jax.task import Problem
 
 #: Differences below this many standard errors are ties.
 TIE = 2.0
@@ -66,10 +68,15 @@ def improves(new: Stored, old: Stored, trajectories: int) -> bool:
     return gap < -TIE * error
 
 
-def parents(ranked: Sequence[Stored]) -> tuple[Parent, ...]:
+def parents(ranked: Sequence[Stored], trajectories: int = 0) -> tuple[Parent, ...]:
     """The best distinct structures, for a brief.
 
     Two candidates with the same causal graph and submodules are one structure; the better stays.
+
+    Args:
+        ranked: candidates, the best first.
+        trajectories: number of trajectories behind the contributions; 0 leaves out how far each is
+            behind the best.
     """
     seen: set[tuple] = set()
     chosen = []
@@ -79,14 +86,21 @@ def parents(ranked: Sequence[Stored]) -> tuple[Parent, ...]:
         if (edges, groups) in seen:
             continue
         seen.add((edges, groups))
-        chosen.append(as_parent(candidate))
+        best = ranked[0]
+        behind = difference(candidate, best, trajectories) if trajectories else (0.0, 0.0)
+        chosen.append(as_parent(candidate, behind if candidate is not best else (0.0, 0.0)))
         if len(chosen) == SHOWN:
             break
     return tuple(chosen)
 
 
-def as_parent(candidate: Stored) -> Parent:
-    """A stored candidate in the proposer's terms."""
+def as_parent(candidate: Stored, behind: tuple[float, float] = (0.0, 0.0)) -> Parent:
+    """A stored candidate in the proposer's terms.
+
+    Args:
+        candidate: the candidate.
+        behind: its score minus the best one's, and the standard error.
+    """
     d = candidate.diagnosis
     return Parent(
         id=candidate.id,
@@ -100,4 +114,56 @@ def as_parent(candidate: Stored) -> Parent:
         gap_se=d["gap_se"],
         adequate=d["adequate"],
         findings=tuple(Finding(**finding) for finding in d["findings"]),
+        title=d.get("title", ""),
+        round=d.get("round", 0),
+        floor=d.get("floor", 0.0),
+        p_value=d.get("p_value", 0.0),
+        behind=behind[0],
+        behind_se=behind[1],
+        cells=tuple(_cell(row) for row in d.get("table", ())),
+        broken=tuple(
+            (rule["name"], rule["violated"] / max(rule["checked"], 1))
+            for rule in d.get("rules", ())
+            if rule["violated"]
+        ),
+        warnings=tuple(d.get("warnings", ())),
+        cost=d.get("cost", 0),
+        expensive=tuple((words, share) for words, share in d.get("expensive", ())),
     )
+
+
+def _cell(row: dict) -> Cell:
+    names = ("variable", "horizon", "score", "floor", "gap", "se", "within_noise")
+    return Cell(**{name: row[name] for name in names})
+
+
+def attempts(
+    made: Sequence[Stored | Failed], ranked: Sequence[Stored], trajectories: int, per_round: int
+) -> tuple[Attempt, ...]:
+    """What became of every proposal so far, in order.
+
+    Args:
+        made: candidates and failures.
+        ranked: the candidates, the best first.
+        trajectories: number of trajectories behind the contributions.
+        per_round: proposals of a round, by which they are numbered.
+    """
+    by_id = {candidate.id: candidate for candidate in ranked}
+    best = ranked[0] if ranked else None
+    found = []
+    for item in made:
+        parent = item.proposal["parent"]
+        place = {"id": item.id, "round": item.id // per_round, "parent": parent}
+        title = item.proposal["title"]
+        if isinstance(item, Failed):
+            problems = tuple(str(Problem(**problem)) for problem in item.problems)
+            found.append(Attempt(**place, title=title, problems=problems))
+            continue
+        numbers: dict[str, Any] = {}
+        if best is not None and item.id in by_id:
+            numbers["behind"], numbers["behind_se"] = difference(item, best, trajectories)
+        if parent in by_id and item.id in by_id:
+            gain, error = difference(item, by_id[parent], trajectories)
+            numbers |= {"gain": gain, "gain_se": error}
+        found.append(Attempt(**place, title=title, **numbers))
+    return tuple(found)

@@ -7,9 +7,6 @@ run sees the very numbers that the uninterrupted run would have seen.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import platform
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,18 +16,27 @@ from pathlib import Path
 from typing import Any
 
 from gsim_jax.calibrate import Calibrator, Evolution, increment_scale, settings_for
-from gsim_jax.propose import Brief, Proposal, Proposer
+from gsim_jax.propose import Brief, Conversing, Proposal, Proposer, Spent
 from gsim_jax.search import archive
-from gsim_jax.search.candidate import Setting, build_candidate
+from gsim_jax.search.bench import Bench
+from gsim_jax.search.candidate import Setting
+from gsim_jax.search.known import known_calibrator, known_proposer
+from gsim_jax.search.provenance import task_digest, versions
 from gsim_jax.search.record import Failed, RunRecord, Stored
 from gsim_jax.simulator.panel import build_panel
 from gsim_jax.simulator.sandbox import Level, Sandbox
-from gsim_jax.task import InputError, Problem, SimulatorError, load_task, profile
+from gsim_jax.task import InputError, Problem, Profile, load_task, profile
 
 Listener = Callable[[dict[str, Any]], None]
 
 #: Candidates that are worked on at once: compilation keeps one core busy, not more.
 WORKERS = 2
+#: Ends that a proposer may name, in words for the record; others are known to reports.
+ENDS = {
+    "tokens": "the budget of tokens is spent",
+    "money": "the budget of money is spent",
+    "recording": "the recording ends here",
+}
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class RunResult:
         record: the run folder.
         source: the winner's simulator file.
         unexplained: sentences about what stays beyond noise.
+        spent: requests, tokens and money of a conversation, None where there was none.
     """
 
     best: dict[str, Any] | None
@@ -67,6 +74,7 @@ class RunResult:
     record: Path
     source: str
     unexplained: list[str]
+    spent: dict[str, float] | None = None
 
 
 def run(
@@ -94,7 +102,8 @@ def run(
 
     Raises:
         InputError: the task folder or the run folder cannot be used, or the isolation does not
-            hold here; nothing is written then.
+            hold here; nothing is written then. Or a language model's server refuses to answer.
+        OSError: a language model's server cannot be reached; `resume` goes on from there.
     """
     calibrator = calibrator or Evolution()
     loaded = load_task(Path(task))
@@ -107,16 +116,18 @@ def run(
             "name": loaded.schema.name,
             "title": loaded.schema.title,
             "path": str(Path(task).resolve()),
-            "digest": _digest(Path(task)),
+            "digest": task_digest(Path(task)),
         },
         "seed": seed,
-        "versions": _versions(),
+        "versions": versions(),
         "proposer": proposer.name,
         "calibrator": calibrator.name,
         "settings": {"limits": asdict(bounds), "objective": asdict(settings)},
         "scales": scale.tolist(),
         "split": "validation" if loaded.validation is not None else "train",
     }
+    if isinstance(proposer, Conversing):
+        configuration["chat"] = proposer.settings()
     with Sandbox(require=isolation) as sandbox:
         sandbox.demand()
         record = RunRecord.create(Path(out), configuration)
@@ -131,15 +142,18 @@ def resume(
     proposer: Proposer | None = None,
     isolation: Level | None = None,
     calibrator: Calibrator | None = None,
+    connection: Mapping[str, Any] | None = None,
 ) -> RunResult:
     """Continues a run that was cut short, and ends as it would have ended.
 
     Args:
         directory: the run folder.
         listener: told every event, those of before included.
-        proposer: the proposer of the run where it is not the library.
+        proposer: the proposer of the run where the record does not say enough to make it again.
         isolation: least level of isolation of the sandbox, see `Sandbox`.
-        calibrator: the calibrator of the run where it is not `Evolution()`.
+        calibrator: the calibrator of the run where the record does not say enough.
+        connection: how a language model is reached now, where that has changed: `base_url`,
+            `timeout`, `retries`, `backoff`.
 
     Raises:
         InputError: there is no run in the folder, or its task has changed since.
@@ -148,12 +162,11 @@ def resume(
     configuration = record.configuration
     path = Path(configuration["task"]["path"])
     loaded = load_task(path)
-    if _digest(path) != configuration["task"]["digest"]:
+    if task_digest(path) != configuration["task"]["digest"]:
         text = f"{path} has changed since the run began: start a new run"
         raise InputError((Problem("task-changed", text, file=str(path)),))
-    if proposer is None:
-        proposer = _known_proposer(configuration["proposer"], record)
-    calibrator = calibrator or Evolution()
+    proposer = proposer or known_proposer(record, connection or {})
+    calibrator = calibrator or known_calibrator(record, Evolution)
     if calibrator.name != configuration["calibrator"]:
         text = f"expected the calibrator {configuration['calibrator']!r}; got {calibrator.name!r}"
         raise InputError((Problem("calibrator", text, file=str(record.directory)),))
@@ -165,16 +178,6 @@ def resume(
         sandbox.demand()
         setting = Setting(loaded, settings, scale, configuration["seed"], calibrator, sandbox)
         return _Search(setting, bounds, proposer, record, listener).run()
-
-
-def _known_proposer(name: str, record: RunRecord) -> Proposer:
-    from gsim_jax.propose import LibraryProposer
-
-    library = LibraryProposer()
-    if name != library.name:
-        text = f"expected a run of the proposer {library.name!r}; this one is of {name!r}"
-        raise InputError((Problem("proposer", text, file=str(record.directory)),))
-    return library
 
 
 class _Search:
@@ -190,40 +193,56 @@ class _Search:
         self.proposer, self.record = proposer, record
         self.listener = listener or (lambda _: None)
         self.lock = threading.Lock()
+        self.recording = threading.Lock()
         self.before = record.events()
         self.known = {_identity(event) for event in self.before}
         self.begin = time.monotonic()
         self.trajectories = len(setting.held_out[1])
 
     def run(self) -> RunResult:
+        if not isinstance(self.proposer, Conversing):
+            return self._run()
+        seconds = self.limits.seconds
+        deadline = None if seconds is None else self.begin + seconds
+        self.proposer.attach(
+            self.record.directory / "chat",
+            deadline=self.begin if self._stopped_by_time() else deadline,
+            listener=self._told,
+        )
+        try:
+            return self._run()
+        finally:
+            self.proposer.close()
+
+    def _run(self) -> RunResult:
         self._emit({"event": "start", "task": self.setting.task.schema.name})
-        schema = self.setting.task.schema
         facts = profile(self.setting.task)
         done: list[Stored] = []
+        made: list[Stored | Failed] = []
         tried: list[str] = []
         best: Stored | None = None
         idle = 0
         reason = "rounds"
         for number in range(self.limits.rounds):
             ranked = archive.rank(done, self.trajectories)
-            brief = Brief(
-                schema=schema,
-                profile=facts,
-                round=number,
-                seed=self.setting.seed,
-                parents=archive.parents(ranked),
-                tried=tuple(tried),
-            )
-            proposals = self.proposer.propose(brief, self.limits.proposals)
+            brief = self._brief(number, facts, ranked, made, tried)
+            try:
+                proposals = self.proposer.propose(brief, self.limits.proposals)
+            except Spent as spent:
+                reason = ENDS.get(spent.reason, spent.reason)
+                break
             if not proposals:
                 reason = "no further proposals"
                 break
-            tried += [proposal.fingerprint for proposal in proposals]
-            found, complete = self._round(number, proposals, ranked)
-            done += found
+            found, complete = self._round(brief, proposals, ranked)
+            made += found
+            done += [item for item in found if isinstance(item, Stored)]
+            marks = [proposal.fingerprint for proposal in proposals]
+            marks += [item.proposal["fingerprint"] for item in found]
+            tried += [mark for mark in dict.fromkeys(marks) if mark not in tried]
             ranked = archive.rank(done, self.trajectories)
             leader = ranked[0] if ranked else None
-            self._emit({"event": "round", "round": number, "best": leader.id if leader else None})
+            self._emit(self._round_event(number, leader))
             if not complete:
                 reason = "seconds"
                 break
@@ -240,96 +259,80 @@ class _Search:
                 break
         return self._end(done, reason)
 
+    def _brief(
+        self,
+        number: int,
+        facts: Profile,
+        ranked: list[Stored],
+        made: list[Stored | Failed],
+        tried: list[str],
+    ) -> Brief:
+        return Brief(
+            schema=self.setting.task.schema,
+            profile=facts,
+            round=number,
+            seed=self.setting.seed,
+            parents=archive.parents(ranked, self.trajectories),
+            tried=tuple(tried),
+            attempts=archive.attempts(made, ranked, self.trajectories, self.limits.proposals),
+            held_out=self.setting.task.validation is not None,
+        )
+
+    def _round_event(self, number: int, leader: Stored | None) -> dict[str, Any]:
+        event: dict[str, Any] = {"event": "round", "round": number}
+        event["best"] = leader.id if leader else None
+        if isinstance(self.proposer, Conversing):
+            event["spent"] = dict(self.proposer.spent())
+        return event
+
     def _round(
-        self, number: int, proposals: list[Proposal], ranked: list[Stored]
-    ) -> tuple[list[Stored], bool]:
-        """Works through the proposals of a round; (candidates in slot order, none left out)."""
-        by_id = {candidate.id: candidate for candidate in ranked}
-        first = number * self.limits.proposals
+        self, brief: Brief, proposals: list[Proposal], ranked: list[Stored]
+    ) -> tuple[list[Stored | Failed], bool]:
+        """Works through the proposals of a round; (what came out in slot order, none left out)."""
+        first = brief.round * self.limits.proposals
+        bench = Bench(self.setting, self.record, self.proposer, brief, ranked, self._tell, WORKERS)
 
         def work(slot: int) -> Stored | Failed | None:
-            proposal = proposals[slot]
             earlier = self.record.load(first + slot)
-            if earlier is None:
-                if self._out_of_time():
-                    return None
-                parent = by_id.get(-1 if proposal.parent is None else proposal.parent)
-                warm = parent.diagnosis["parameters"] if parent else {}
-                self._attempt(first + slot, number, slot, proposal, warm)
+            if earlier is None and not self._out_of_time():
+                bench.settle(first + slot, slot, proposals[slot])
                 earlier = self.record.load(first + slot)
             return earlier
 
-        found: list[Stored] = []
+        found: list[Stored | Failed] = []
         complete = True
-        with ThreadPoolExecutor(WORKERS) as pool:
-            for slot, result in enumerate(pool.map(work, range(len(proposals)))):
-                if result is None:
-                    complete = False
-                elif isinstance(result, Failed):
-                    self._emit(
-                        {
-                            "event": "failure",
-                            "id": result.id,
-                            "round": number,
-                            "slot": slot,
-                            "title": result.proposal["title"],
-                            "problems": result.problems,
-                        }
-                    )
-                else:
+        talking = isinstance(self.proposer, Conversing)
+        with ThreadPoolExecutor(len(proposals) if talking else WORKERS) as pool:
+            try:
+                for slot, result in enumerate(pool.map(work, range(len(proposals)))):
+                    if result is None:
+                        complete = False
+                        continue
                     found.append(result)
-                    self._emit({"event": "candidate", **_summary(result)})
+                    self._report(brief.round, slot, result)
+            except BaseException:
+                if isinstance(self.proposer, Conversing):
+                    self.proposer.close()  # else the pool would wait for its replies
+                raise
         return found, complete
 
-    def _attempt(
-        self,
-        candidate_id: int,
-        number: int,
-        slot: int,
-        proposal: Proposal,
-        warm: Mapping[str, float],
-    ) -> None:
-        kept = {
-            "title": proposal.title,
-            "fingerprint": proposal.fingerprint,
-            "structure": proposal.structure,
-            "parent": proposal.parent,
-            "rationale": proposal.rationale,
-        }
-        place = {"id": candidate_id, "round": number, "slot": slot}
-        shown = {"event": "progress", "title": proposal.title, **place}
+    def _report(self, number: int, slot: int, result: Stored | Failed) -> None:
+        """The events of a slot that is settled."""
+        place = {"id": result.id, "round": number, "slot": slot}
+        title = result.proposal["title"]
+        for attempt, problems in enumerate(result.proposal.get("returned", ())):
+            self._emit({"event": "repair", **place, "attempt": attempt, "problems": problems})
+        if isinstance(result, Failed):
+            self._emit({"event": "failure", **place, "title": title, "problems": result.problems})
+        else:
+            self._emit({"event": "candidate", **_summary(result)})
 
-        def stage(name: str, fraction: float) -> None:
-            self._tell({**shown, "stage": name, "fraction": fraction})
-
-        try:
-            built = build_candidate(self.setting, proposal, dict(warm), stage)
-        except SimulatorError as error:
-            problems = [problem.to_json() for problem in error.problems]
-            self.record.store_failure(candidate_id, kept, proposal.source, problems)
-            return
-        diagnosis = {
-            **place,
-            "parent": proposal.parent,
-            "title": proposal.title,
-            "rationale": proposal.rationale,
-            **built.diagnosis,
-        }
-        self.record.store(
-            candidate_id,
-            source=proposal.source,
-            program=built.program.to_bytes(),
-            proposal=kept,
-            calibration=built.calibration,
-            labels=built.program.parameters.labels,
-            contributions=built.contributions,
-            diagnosis=diagnosis,
-            bands=built.bands,
-        )
+    def _stopped_by_time(self) -> bool:
+        """The run stopped by its time before: what was left out then stays out."""
+        return any(e["event"] == "stop" and e["reason"] == "seconds" for e in self.before)
 
     def _out_of_time(self) -> bool:
-        if any(event["event"] == "stop" and event["reason"] == "seconds" for event in self.before):
-            # The run stopped by its budget before: what was left out then stays out.
+        if self._stopped_by_time():
             return True
         seconds = self.limits.seconds
         return seconds is not None and time.monotonic() - self.begin > seconds
@@ -345,13 +348,19 @@ class _Search:
             record=self.record.directory,
             source=winner.source if winner else "",
             unexplained=list(winner.diagnosis["unexplained"]) if winner else [],
+            spent=dict(talk.spent()) if isinstance(talk := self.proposer, Conversing) else None,
         )
 
     def _emit(self, event: dict[str, Any]) -> None:
-        if _identity(event) not in self.known:
-            event = self.record.append(event)
-            self.known.add(_identity(event))
+        with self.recording:
+            if _identity(event) not in self.known:
+                event = self.record.append(event)
+                self.known.add(_identity(event))
         self._tell(event)
+
+    def _told(self, event: dict[str, Any]) -> None:
+        """What a conversation tells: progress, and warnings, which are kept."""
+        (self._emit if event["event"] == "warning" else self._tell)(event)
 
     def _tell(self, event: dict[str, Any]) -> None:
         with self.lock:
@@ -359,7 +368,8 @@ class _Search:
 
 
 def _identity(event: Mapping[str, Any]) -> tuple:
-    return event["event"], event.get("round"), event.get("id")
+    names = ("event", "round", "id", "slot", "attempt", "reason")
+    return tuple(event.get(name) for name in names)
 
 
 def _summary(candidate: Stored) -> dict[str, Any]:
@@ -372,28 +382,3 @@ def _best(candidate: Stored) -> dict[str, Any]:
     d = candidate.diagnosis
     names = ("id", "title", "parameters", "errors", "score", "floor", "gap", "adequate", "p_value")
     return {name: d[name] for name in names} | {"se": d["gap_se"], "edges": d["edges"]}
-
-
-def _digest(folder: Path) -> str:
-    """Of the files that a task consists of; the truth of a benchmark is none of the loop's."""
-    digest = hashlib.blake2b(digest_size=16)
-    # Runs may lie in the folder; what they write is no change of the task.
-    runs = {path.parent for path in folder.rglob("run.json")}
-    for path in sorted(folder.rglob("*")):
-        if runs & {*path.parents}:
-            continue
-        if path.is_file() and path.suffix not in (".py", ".pyc"):
-            digest.update(path.relative_to(folder).as_posix().encode())
-            digest.update(hashlib.blake2b(path.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    names = ("gsim_jax", "jax", "jaxlib", "evosax", "flax", "numpy")
-    found = {"python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
