@@ -29,6 +29,8 @@ VERBS = {
     "check": "task",
     "profile": "task",
     "new": "task",
+    "whatif": "whatif",
+    "policy": "whatif",
     "report": "house",
     "doctor": "house",
     "bench": "house",

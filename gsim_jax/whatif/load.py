@@ -138,13 +138,36 @@ def _posterior(path: Path, program: Program, count: int, seed: int) -> tuple[np.
         picked = rng.choice(len(everything), count, replace=few)
         return everything[picked], f"{len(everything)} draws from the posterior"
     covariance = arrays["covariance"][np.ix_(order, order)]
+    found = gaussian_draws(u, covariance, space.discrete, count, rng)
+    return found, "the calibrated point and its covariance"
+
+
+def gaussian_draws(
+    u: np.ndarray,
+    covariance: np.ndarray,
+    discrete: np.ndarray,
+    count: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Draws around a calibrated point, Gaussian in x = Phi^-1(u).
+
+    Args:
+        u: float64[d] on the unit cube.
+        covariance: float64[d, d] of x.
+        discrete: bool[d], coordinates of whole numbers and choices, which stay where they are.
+        count: number of draws D.
+        rng: where they come from.
+
+    Returns:
+        float64[D, d] on the unit cube.
+    """
     x = np.clip(norm.ppf(u), -X_EDGE, X_EDGE)
     values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
     root = vectors * np.sqrt(np.maximum(values, 0))
     drawn = x + rng.standard_normal((count, len(x))) @ root.T
     found = norm.cdf(np.clip(drawn, -X_EDGE, X_EDGE))
-    found[:, space.discrete] = u[space.discrete]
-    return found, "the calibrated point and its covariance"
+    found[:, discrete] = u[discrete]
+    return found
 
 
 def load_replacements(
@@ -170,7 +193,11 @@ def load_replacements(
         path = Path(change.value)
         if path in loaded:
             continue
-        report = check_file(path, task, sandbox)
+        try:
+            report = check_file(path, task, sandbox)
+        except InputError as error:
+            problems += error.problems
+            continue
         problems += report.problems
         if report.program is not None:
             loaded[path] = report.program
