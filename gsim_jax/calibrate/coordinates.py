@@ -1,0 +1,293 @@
+"""Priors as coordinates in which a flow works: [0, 1] or the real line, prior uniform or normal.
+
+A marginal with a quantile function becomes uniform on [0, 1], so that the flow's support is the
+prior's and nothing leaks out of it; normal and lognormal ones become standard normal, where their
+tails are not squeezed. What has neither goes through `numpyro.distributions.biject_to`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax.scipy.special import ndtr, ndtri
+from jax.scipy.stats import norm
+
+from gsim_jax.simulator.parameters import EDGE, ParameterSpace
+from gsim_jax.task import InputError, Problem
+
+#: Coordinates on [0, 1] stay this far from its ends.
+_EDGE = 1e-7
+#: Prior draws that scale coordinates without a quantile function.
+_PILOT = 4096
+#: Standard normal coordinates end here when a region of them is taken.
+FAR = 8.0
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """A prior seen from the flow: theta = value(y).
+
+    Attributes:
+        bounded: for each coordinate, whether y lives on [0, 1] instead of the real line.
+        labels: names of the parameters.
+        uniform: whether y is a priori uniform where bounded and standard normal elsewhere, all
+            independent; then regions of it can be drawn from exactly.
+        draw: key -> y float32[d], one draw from the prior.
+        value: y float32[d] -> theta float32[d].
+        locate: theta[n, d] -> y float32[n, d]; NaN outside of the prior's support.
+        slope: theta[n, d] -> log |dy / dtheta| float32[n].
+        source: what it was made from: a numpyro prior or a parameter space.
+    """
+
+    bounded: tuple[bool, ...]
+    labels: tuple[str, ...]
+    uniform: bool
+    draw: Callable[[jax.Array], jax.Array]
+    value: Callable[[jax.Array], jax.Array]
+    locate: Callable[[Any], jax.Array]
+    slope: Callable[[Any], jax.Array]
+    source: Any
+
+    @property
+    def dimension(self) -> int:
+        """Number of parameters d."""
+        return len(self.bounded)
+
+    def from_box(self, inside: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+        """The point of a box low < y < high at shares `inside` of its prior mass per coordinate.
+
+        Args:
+            inside: float32[..., d] in [0, 1].
+            low: float32[d].
+            high: float32[d].
+        """
+        straight = low + (high - low) * inside
+        # Both tails by their own, so that neither ends at float32's 1 - 6e-8.
+        below = ndtr(low) * (1.0 - inside) + ndtr(high) * inside
+        above = ndtr(-low) * (1.0 - inside) + ndtr(-high) * inside
+        tiny = np.finfo(np.float32).tiny
+        bent = jnp.where(
+            below < above,
+            ndtri(jnp.clip(below, tiny, 0.5)),
+            -ndtri(jnp.clip(above, tiny, 0.5)),
+        )
+        bent = jnp.clip(bent, low, high)
+        return jnp.where(np.asarray(self.bounded), straight, bent)
+
+    def to_box(self, y: jax.Array, low: jax.Array, high: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The inverse of `from_box` and its log |determinant|; NaN outside of the box.
+
+        Args:
+            y: float32[n, d].
+            low: float32[d].
+            high: float32[d].
+
+        Returns:
+            Shares float32[n, d] and float32[n].
+        """
+        flip = low + high > 0
+        mass = jnp.where(flip, ndtr(-low) - ndtr(-high), ndtr(high) - ndtr(low))
+        part = jnp.where(flip, ndtr(-low) - ndtr(-y), ndtr(y) - ndtr(low))
+        bounded = np.asarray(self.bounded)
+        share = jnp.where(bounded, (y - low) / (high - low), part / mass)
+        rise = jnp.where(bounded, -jnp.log(high - low), norm.logpdf(y) - jnp.log(mass))
+        share = jnp.where((y >= low) & (y <= high), share, jnp.nan)
+        return share, jnp.sum(rise, axis=-1)
+
+
+def coordinates_of(prior: Any) -> Coordinates:
+    """Coordinates of a prior.
+
+    Args:
+        prior: a continuous numpyro distribution of a vector or of independent numbers, or a
+            `ParameterSpace`.
+
+    Raises:
+        InputError: something else.
+    """
+    if isinstance(prior, ParameterSpace):
+        return _of_space(prior)
+    if not isinstance(prior, dist.Distribution):
+        text = f"prior: expected a numpyro distribution or a ParameterSpace; got {type(prior)!r}"
+        raise InputError((Problem("prior", text),))
+    shape = prior.batch_shape + prior.event_shape
+    if len(shape) > 1 or prior.support is None or prior.support.is_discrete:
+        text = (
+            "prior: expected a continuous distribution of one number or one vector; got "
+            f"{type(prior).__name__} of shape {list(shape)}"
+        )
+        raise InputError((Problem("prior", text),))
+    marginals = _marginals(prior)
+    if marginals is not None:
+        return marginals
+    if isinstance(prior, dist.MultivariateNormal):
+        return _of_normal(prior)
+    return _of_bijection(prior)
+
+
+def _labels(d: int) -> tuple[str, ...]:
+    return tuple(f"theta[{i}]" for i in range(d))
+
+
+def _marginals(prior: dist.Distribution) -> Coordinates | None:
+    """Coordinates of independent marginals; None where they are none, or have no quantiles."""
+    base: Any = prior
+    if isinstance(base, dist.Independent):
+        base = base.base_dist
+    if base.event_shape:
+        return None
+    d = int(np.prod(base.batch_shape, dtype=int))
+    shape, inner = base.batch_shape, base
+    while isinstance(inner, dist.ExpandedDistribution):
+        inner = inner.base_dist
+    if isinstance(inner, dist.Normal | dist.LogNormal):
+        return _of_location_scale(prior, inner, d)
+    try:
+        middle = base.cdf(base.icdf(jnp.full(shape, 0.5)))
+    except NotImplementedError:
+        return None
+    if not bool(jnp.all(jnp.abs(middle - 0.5) < 1e-3)):
+        return None
+
+    def value(y: jax.Array) -> jax.Array:
+        at = jnp.clip(jnp.reshape(y, shape), _EDGE, 1 - _EDGE)
+        return jnp.reshape(base.icdf(at), (d,))
+
+    def inside(theta: jax.Array) -> jax.Array:
+        return jnp.reshape(base.support(jnp.reshape(theta, (-1, *shape))), (-1, d))
+
+    def locate(theta: Any) -> jax.Array:
+        theta = jnp.reshape(jnp.asarray(theta, jnp.float32), (-1, d))
+        share = jnp.reshape(base.cdf(jnp.reshape(theta, (-1, *shape))), (-1, d))
+        return jnp.where(inside(theta), jnp.clip(share, _EDGE, 1 - _EDGE), jnp.nan)
+
+    def slope(theta: Any) -> jax.Array:
+        theta = jnp.reshape(jnp.asarray(theta, jnp.float32), (-1, *shape))
+        return jnp.sum(jnp.reshape(base.log_prob(theta), (-1, d)), axis=-1)
+
+    def draw(key: jax.Array) -> jax.Array:
+        return jax.random.uniform(key, (d,), minval=_EDGE, maxval=1 - _EDGE)
+
+    return Coordinates((True,) * d, _labels(d), True, draw, value, locate, slope, prior)
+
+
+def _of_location_scale(prior: Any, inner: Any, d: int) -> Coordinates:
+    loc = np.broadcast_to(np.asarray(inner.loc, np.float32), (d,))
+    scale = np.broadcast_to(np.asarray(inner.scale, np.float32), (d,))
+    positive = isinstance(inner, dist.LogNormal)
+
+    def value(y: jax.Array) -> jax.Array:
+        x = loc + scale * y
+        return jnp.exp(x) if positive else x
+
+    def locate(theta: Any) -> jax.Array:
+        theta = jnp.reshape(jnp.asarray(theta, jnp.float32), (-1, d))
+        x = jnp.log(jnp.where(theta > 0, theta, jnp.nan)) if positive else theta
+        return jnp.asarray((x - loc) / scale)
+
+    def slope(theta: Any) -> jax.Array:
+        theta = jnp.reshape(jnp.asarray(theta, jnp.float32), (-1, d))
+        rise = -jnp.log(scale) - (jnp.log(theta) if positive else 0.0 * theta)
+        return jnp.sum(rise, axis=-1)
+
+    def draw(key: jax.Array) -> jax.Array:
+        return jax.random.normal(key, (d,))
+
+    return Coordinates((False,) * d, _labels(d), True, draw, value, locate, slope, prior)
+
+
+def _of_normal(prior: dist.MultivariateNormal) -> Coordinates:
+    loc, factor = np.asarray(prior.loc), np.asarray(prior.scale_tril)
+    back = np.linalg.inv(factor.astype(float)).astype(np.float32)
+    d = len(loc)
+    rise = -float(np.sum(np.log(np.diagonal(factor))))
+
+    def locate(theta: Any) -> jax.Array:
+        theta = jnp.reshape(jnp.asarray(theta, jnp.float32), (-1, d))
+        return (theta - loc) @ back.T
+
+    return Coordinates(
+        (False,) * d, _labels(d), True, lambda key: jax.random.normal(key, (d,)),
+        lambda y: jnp.asarray(loc + factor @ y), locate,
+        lambda theta: jnp.full((jnp.reshape(jnp.asarray(theta), (-1, d)).shape[0],), rise), prior,
+    )  # fmt: skip
+
+
+def _of_bijection(prior: dist.Distribution) -> Coordinates:
+    transform: Any = dist.biject_to(prior.support)
+    shape = tuple(prior.batch_shape + prior.event_shape)
+    theta = prior.sample(jax.random.key(0), (_PILOT,))
+    free = jnp.reshape(transform.inv(theta), (_PILOT, -1))
+    d = free.shape[1]
+    mean, scale = jnp.mean(free, axis=0), jnp.std(free, axis=0)
+
+    def value(y: jax.Array) -> jax.Array:
+        return jnp.reshape(transform(mean + scale * y), shape)
+
+    def locate(theta: Any) -> jax.Array:
+        theta = jnp.reshape(jnp.asarray(theta, jnp.float32), (-1, *shape))
+        inside = jnp.reshape(transform.codomain(theta), (theta.shape[0], -1)).all(axis=-1)
+        free = jnp.reshape(transform.inv(theta), (theta.shape[0], -1))
+        return jnp.where(inside[:, None], (free - mean) / scale, jnp.nan)
+
+    def slope(theta: Any) -> jax.Array:
+        theta = jnp.reshape(jnp.asarray(theta, jnp.float32), (-1, *shape))
+        free = transform.inv(theta)
+        rise = jnp.reshape(transform.log_abs_det_jacobian(free, theta), (theta.shape[0], -1))
+        return -jnp.sum(rise, axis=-1) - jnp.sum(jnp.log(scale))
+
+    def draw(key: jax.Array) -> jax.Array:
+        return jnp.reshape((jnp.ravel(transform.inv(prior.sample(key))) - mean) / scale, (d,))
+
+    return Coordinates((False,) * d, _labels(d), False, draw, value, locate, slope, prior)
+
+
+def _of_space(space: ParameterSpace) -> Coordinates:
+    """Parameters of a simulator: theta is their flat vector, integers and choices as floats."""
+    bell = [e.prior in ("Normal", "LogNormal") for e in space.entries for _ in range(e.size)]
+    bounded = ~np.asarray(bell, bool)
+    d = space.dimension
+
+    def value(y: jax.Array) -> jax.Array:
+        found = space.from_unit(unit_of(bounded, y))
+        cells = [jnp.ravel(found[e.group][e.name]).astype(jnp.float32) for e in space.entries]
+        return jnp.concatenate(cells)
+
+    def locate(theta: Any) -> jax.Array:
+        if space.discrete.any():
+            text = "log_prob: a density needs continuous parameters; count draws of the others"
+            raise InputError((Problem("discrete", text),))
+        theta = np.reshape(np.asarray(theta, float), (-1, d))
+        u, at = np.empty_like(theta), 0
+        for entry in space.entries:
+            u[:, at : at + entry.size] = entry.position(theta[:, at : at + entry.size])
+            at += entry.size
+        # A position is clipped to the support: what does not come back was outside.
+        y = jnp.where(bounded, u, ndtri(jnp.asarray(u, jnp.float32)))
+        back = np.asarray(jax.vmap(value)(y))
+        near = np.abs(back - theta) <= 1e-3 * (np.abs(theta) + np.abs(back)) + 1e-6
+        return jnp.where(near, y, jnp.nan)
+
+    def slope(theta: Any) -> jax.Array:
+        y = locate(theta)
+        rows = jax.vmap(jax.jacfwd(value))(jnp.nan_to_num(y, nan=0.5))
+        return -jnp.sum(jnp.log(jnp.abs(jnp.diagonal(rows, axis1=-2, axis2=-1))), axis=-1)
+
+    def draw(key: jax.Array) -> jax.Array:
+        first, second = jax.random.split(key)
+        flat = jax.random.uniform(first, (d,), minval=EDGE, maxval=1 - EDGE)
+        return jnp.where(bounded, flat, jax.random.normal(second, (d,)))
+
+    flags = tuple(bool(b) for b in bounded)
+    return Coordinates(flags, space.labels, True, draw, value, locate, slope, space)
+
+
+def unit_of(bounded: Any, y: jax.Array) -> jax.Array:
+    """The unit cube's point of coordinates: y itself where bounded, else Phi(y)."""
+    return jnp.where(np.asarray(bounded), y, ndtr(y))
