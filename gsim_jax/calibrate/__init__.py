@@ -2,6 +2,8 @@
 
 from gsim_jax.calibrate.calibration import Calibration, Calibrator
 from gsim_jax.calibrate.evolution import Evolution
+from gsim_jax.calibrate.exact import Exact, exact_posterior
+from gsim_jax.calibrate.exact_result import ExactPosterior
 from gsim_jax.calibrate.likelihood import LogLikelihood, log_likelihood
 from gsim_jax.calibrate.objective import Objective, Settings, settings_for
 from gsim_jax.calibrate.score import (
@@ -17,11 +19,14 @@ __all__ = [
     "Calibration",
     "Calibrator",
     "Evolution",
+    "Exact",
+    "ExactPosterior",
     "LogLikelihood",
     "Objective",
     "Scores",
     "Settings",
     "energy_score",
+    "exact_posterior",
     "increment_scale",
     "log_likelihood",
     "settings_for",

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import logsumexp
 from scipy.stats import norm
 
 from gsim_jax.calibrate.calibration import Calibration
@@ -131,7 +130,7 @@ def _join(
 ) -> ExactPosterior:
     """One posterior out of those of all combinations of discrete values."""
     logs = np.asarray([-np.inf if piece is None else piece.log_evidence for piece in pieces])
-    total = float(logsumexp(logs))
+    total = float(np.logaddexp.reduce(logs))
     shares = np.exp(logs - total)
     # Combinations are equally probable before the data.
     evidence = total - float(np.log(len(pieces))) + target.offset

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
 
 from gsim_jax.calibrate.exact_target import Target
 from gsim_jax.simulator.parameters import EDGE
@@ -166,7 +165,7 @@ def _simpson(axes: list[np.ndarray], values: np.ndarray) -> float:
         weights *= (axis[1] - axis[0]) / 3
         shape = [-1 if i == k else 1 for i in range(len(axes))]
         total = total + np.log(weights).reshape(shape)
-    return float(logsumexp(total))
+    return float(np.logaddexp.reduce(total.ravel()))
 
 
 def _draw(

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, norm
 
 from gsim_jax.calibrate.exact_grid import Piece
@@ -106,8 +105,9 @@ def bridge(
 def _bridge(
     target: Target, number: int, fit: np.ndarray, draws: np.ndarray, generator: np.random.Generator
 ) -> float:
-    mean, covariance = fit.mean(axis=0), np.atleast_2d(np.cov(fit.T))
-    law = multivariate_normal(mean, covariance + 1e-12 * np.eye(len(mean)))
+    mean = fit.mean(axis=0)
+    covariance: Any = np.atleast_2d(np.cov(fit.T)) + 1e-12 * np.eye(len(mean))
+    law = multivariate_normal(mean, covariance)
     proposed = np.reshape(law.rvs(len(draws), random_state=generator), draws.shape)
 
     def ratios(x: np.ndarray) -> np.ndarray:
@@ -129,4 +129,4 @@ def _bridge(
 
 
 def _mean_log(logs: np.ndarray) -> float:
-    return float(logsumexp(logs) - np.log(len(logs)))
+    return float(np.logaddexp.reduce(logs) - np.log(len(logs)))

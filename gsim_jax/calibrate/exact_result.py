@@ -74,7 +74,7 @@ class ExactPosterior:
     def _by_label(self, numbers: np.ndarray) -> dict[str, float]:
         return dict(zip(self.labels, numbers.tolist(), strict=True))
 
-    def sample(self, key: Any, n: int) -> np.ndarray:
+    def sample(self, key: Any, n: int = 1000) -> np.ndarray:
         """Draws in the parameters' units.
 
         Args:
@@ -86,7 +86,7 @@ class ExactPosterior:
         """
         return self.values.reshape(-1, len(self.labels))[self._choose(key, n)]
 
-    def sample_unit(self, key: Any, n: int) -> np.ndarray:
+    def sample_unit(self, key: Any, n: int = 1000) -> np.ndarray:
         """The same draws on the unit cube, float64[n, d]."""
         return self.u.reshape(-1, len(self.labels))[self._choose(key, n)]
 
@@ -144,7 +144,9 @@ class ExactPosterior:
             "method": self.method,
             **{name: float(value) for name, value in self.diagnostics.items()},
         }
-        return arviz.from_dict(posterior=posterior, attrs=attrs)
+        data = arviz.from_dict(posterior=posterior)
+        data.posterior.attrs.update(attrs)  # pyright: ignore[reportAttributeAccessIssue]
+        return data
 
     def save(self, path: Path | str) -> None:
         """Writes the draws as NetCDF, which `arviz.from_netcdf` opens."""

@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import logsumexp
 from scipy.stats import norm
 
 from gsim_jax.calibrate.exact_grid import Piece
@@ -23,7 +22,7 @@ from gsim_jax.simulator.parameters import sobol
 #: Share of the particles that stays effective in one step of temperature.
 _EFFECTIVE = 0.8
 #: Random-walk moves per temperature, plus so many per dimension.
-_MOVES, _MOVES_EACH = 4, 2
+_MOVES, _MOVES_EACH = 2, 1
 #: Points of the live set that nested sampling replaces at a time, as a share.
 _REPLACED = 0.1
 #: Nested sampling stops when the live points can add this share to the evidence.
@@ -102,7 +101,7 @@ def _next(values: np.ndarray, weights: np.ndarray, temperature: float) -> float:
     def effective(step: float) -> float:
         with np.errstate(divide="ignore"):
             logs = np.log(weights) + step * (values - values.max())
-        share = np.exp(logs - logsumexp(logs))
+        share = np.exp(logs - np.logaddexp.reduce(logs))
         return 1.0 / (share**2).sum() / len(share)
 
     # What the weights lost before is restored by resampling.
@@ -131,7 +130,7 @@ def nested(target: Target, number: int, count: int, seed: int) -> Piece:
     Args:
         target: the likelihood.
         number: of the cell.
-        count: draws; half as many live points, at least 500.
+        count: draws; a quarter as many live points, at least 400.
         seed: everything random follows from it.
 
     Returns:
@@ -143,7 +142,7 @@ def nested(target: Target, number: int, count: int, seed: int) -> Piece:
 
     free = target.space.free
     inside = target.on_cube(target.cells[number])
-    dimension, live = len(free), max(count // 2, 500)
+    dimension, live = len(free), max(count // 4, 400)
 
     def prior(u: jax.Array) -> jax.Array:
         return jnp.where(jnp.all((u > 0) & (u < 1)), 0.0, -jnp.inf)
@@ -166,9 +165,9 @@ def nested(target: Target, number: int, count: int, seed: int) -> Piece:
         dead.append(info)
     found = utils.finalise(state, dead, update_info=False)
     weights = np.asarray(utils.log_weights(fade, found), float)
-    sums = logsumexp(np.where(np.isnan(weights), -np.inf, weights), axis=0)
-    logs = logsumexp(np.where(np.isnan(weights), -np.inf, weights), axis=1)
-    share = np.exp(logs - logsumexp(logs))
+    weights = np.where(np.isnan(weights), -np.inf, weights)
+    sums, logs = np.logaddexp.reduce(weights, axis=0), np.logaddexp.reduce(weights, axis=1)
+    share = np.exp(logs - np.logaddexp.reduce(logs))
     points = np.asarray(found.particles.position, float)
     generator = np.random.default_rng(seed)
     chosen = generator.choice(len(points), size=count, p=share)

@@ -20,6 +20,7 @@ from jax.scipy.special import ndtr
 from scipy import optimize
 from scipy.stats import norm
 
+from gsim_jax.compilation import lanes_jit
 from gsim_jax.simulator.parameters import EDGE, ParameterSpace, sobol
 from gsim_jax.task import InputError, Problem
 
@@ -106,6 +107,7 @@ class Target:
         self.evaluations = 0
         self.cells = list(space.cells())
         self._parts = jnp.zeros(())
+        self._modes: dict[int, np.ndarray] = {}
         best, self.scans = -np.inf, []
         for cell in self.cells:
             points = self._design(cell, seed)
@@ -157,7 +159,7 @@ class Target:
 
     @cached_property
     def _many(self) -> Any:
-        return jax.jit(jax.vmap(self.function))
+        return lanes_jit(jax.vmap(self.function))
 
     def values(self, points: np.ndarray) -> np.ndarray:
         """Relative log likelihood of many points, summed in float64; -inf where impossible.
@@ -169,19 +171,28 @@ class Target:
 
     # On the continuous coordinates of one cell.
 
-    def place(self, z: jax.Array, cell: jax.Array) -> jax.Array:
-        """A point of the cube from its continuous coordinates."""
-        return cell.at[self.space.free].set(z)
+    def _inside(self, z: jax.Array, cell: jax.Array) -> jax.Array:
+        return self.relative(cell.at[self.space.free].set(z), self._parts)
 
     def on_cube(self, cell: np.ndarray) -> Callable[[jax.Array], jax.Array]:
         """Relative log likelihood as a function of the continuous coordinates of u."""
-        fixed, parts = jnp.asarray(cell, jnp.float32), self._parts
-        return lambda z: self.relative(self.place(z, fixed), parts)
+        fixed = jnp.asarray(cell, jnp.float32)
+        return lambda z: self._inside(z, fixed)
 
     def on_normal(self, cell: np.ndarray) -> Callable[[jax.Array], jax.Array]:
         """The same as a function of x = Phi^-1(u), whose prior is standard normal."""
         inside = self.on_cube(cell)
         return lambda x: inside(ndtr(x))
+
+    @cached_property
+    def _slope(self) -> Any:
+        # One compilation for all cells; the constant taken off is no matter to a climber.
+        parts = self._parts
+
+        def down(x: jax.Array, cell: jax.Array) -> jax.Array:
+            return -self.relative(cell.at[self.space.free].set(ndtr(x)), parts)
+
+        return jax.jit(jax.value_and_grad(down))
 
     def modes(self, number: int) -> np.ndarray:
         """Peaks of the likelihood in one cell, float64[k, d] points of the cube, best first.
@@ -189,17 +200,21 @@ class Target:
         Args:
             number: of the cell.
         """
+        if number not in self._modes:
+            self._modes[number] = self._climb(number)
+        return self._modes[number]
+
+    def _climb(self, number: int) -> np.ndarray:
         points, values = self.scans[number]
         free, cell = self.space.free, self.cells[number]
         order = np.argsort(-values, kind="stable")
         starts = [i for i in order[:_STARTS] if np.isfinite(values[i])]
         if not len(free) or not starts:
             return points[starts]
-        inside = self.on_normal(cell)
-        slope = jax.jit(jax.value_and_grad(lambda x: -inside(x)))
+        fixed = jnp.asarray(cell, jnp.float32)
 
         def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
-            value, gradient = slope(jnp.asarray(x, jnp.float32))
+            value, gradient = self._slope(jnp.asarray(x, jnp.float32), fixed)
             return float(value), np.nan_to_num(np.asarray(gradient, float))
 
         found = []

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 METHODS = {
     "es": ("gsim_jax.calibrate.evolution:Evolution", "evolution strategy on the energy score"),
+    "exact": (
+        "gsim_jax.calibrate.exact:Exact",
+        "posterior from a likelihood in closed form, where two complete rows show every draw",
+    ),
 }
 """Each method: where its calibrator is, and what it does."""
 HELP = "; ".join(f"{name}: {words}" for name, (_, words) in METHODS.items()) + "."
