@@ -52,21 +52,30 @@ def objective_of(task: Task, truth: Model) -> Objective:
 
 
 def fit(
-    objective: Objective, data: Trajectories, seed: int, draws: int
+    objective: Objective, data: Trajectories, seed: int, draws: int, attempts: int = 1
 ) -> tuple[Model, Calibration]:
-    """The structure calibrated by the evolution strategy, at draws around the point."""
-    found = Evolution().calibrate(objective, data, seed)
+    """The structure calibrated by the evolution strategy, at draws around the point.
+
+    Args:
+        objective: what is fitted.
+        data: the training data.
+        seed: of the first attempt; the next ones count on.
+        draws: draws D around the point.
+        attempts: calibrations, of which the one of the best score is taken.
+    """
+    tried = [Evolution().calibrate(objective, data, seed + i) for i in range(attempts)]
+    found = min(tried, key=lambda c: c.score)
     space = objective.simulator.parameters
     rng = np.random.default_rng([seed, 77])
     u = gaussian_draws(found.u, found.covariance, space.discrete, draws, rng)
     return Model.of_unit(objective.simulator, objective.schema, u), found
 
 
-def world(name: str, sandbox: Sandbox, seed: int, draws: int = 100) -> World:
+def world(name: str, sandbox: Sandbox, seed: int, draws: int = 100, attempts: int = 1) -> World:
     """A task, its truth, and the truth's structure fitted to the training data."""
     task, truth = load(name, sandbox)
     begin = time.process_time()
-    fitted, found = fit(objective_of(task, truth), task.train, seed, draws)
+    fitted, found = fit(objective_of(task, truth), task.train, seed, draws, attempts)
     seconds = time.process_time() - begin
     told = {k: (float(v), float(found.errors[k])) for k, v in found.parameters.items()}
     return World(task, truth, fitted, told, seconds)
