@@ -14,8 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
+from gsim_jax.calibrate.forecasts import Forecasts, shape_for
 from gsim_jax.calibrate.score import Scores, panel_scores
 from gsim_jax.compilation import lanes_jit
 from gsim_jax.simulator.panel import TRAJECTORIES, Panel, build_panel, repeat, take
@@ -105,6 +107,13 @@ class Objective:
         """One panel for all members."""
         return repeat(panel, self.settings.members)
 
+    def scoring(self, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+        """Scale float32[H, V] and weights float64[H] of a plan whose horizons are among ours."""
+        ours = self.settings.plan
+        weights = ours.weights(self.settings.rows)
+        index = [ours.names.index(name) for name in plan.names]
+        return self.scale[index], weights[index] / weights[index].sum()
+
     @cached_property
     def _compiled(self) -> Any:
         run = partial(
@@ -140,3 +149,25 @@ class Objective:
         return self._executable(*arguments)
 
     _executable: Any = None
+
+
+def forecasts_for(objective: Objective, data: Trajectories, mesh: Mesh | None = None) -> Forecasts:
+    """The draws that calibration runs on: single steps, and more where something is hidden.
+
+    Complete rows make all of a Markov process's information visible in single steps. Where states
+    are latent or missing, longer horizons tell what a filter forgets.
+    """
+    settings, simulator = objective.settings, objective.simulator
+    rows = data.rows
+    few = len(data) * (rows - 1) < _PLENTY
+    if not objective.weighted:
+        plan = Plan((), free=False)
+    elif few:
+        plan = settings.plan
+    else:
+        plan = Plan((), free=settings.plan.free)
+    particles = settings.particles if objective.weighted else None
+    shape = shape_for(plan, len(data), rows, simulator.cost, settings.members, particles)
+    return Forecasts(
+        simulator, objective.schema, data, shape, weighted=objective.weighted, mesh=mesh
+    )

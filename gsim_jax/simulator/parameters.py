@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -78,6 +79,13 @@ class Parameter:
     def discrete(self) -> bool:
         """Whether values are integers or choices."""
         return self.prior in _DISCRETE
+
+    @property
+    def cells(self) -> int:
+        """How many values an integer or a choice has; 0 for a continuous prior."""
+        if self.prior == "Integer":
+            return int(self.arguments["high"]) - int(self.arguments["low"]) + 1
+        return len(self.arguments["values"]) if self.prior == "Choice" else 0
 
     @property
     def dtype(self) -> str:
@@ -232,6 +240,12 @@ class ParameterSpace:
         flags = [entry.discrete for entry in self.entries for _ in range(entry.size)]
         return np.asarray(flags, bool)
 
+    @property
+    def cells(self) -> np.ndarray:
+        """int[d]: how many values a discrete coordinate has; 0 where it is continuous."""
+        counts = [entry.cells for entry in self.entries for _ in range(entry.size)]
+        return np.asarray(counts, int)
+
     def from_unit(self, u: jax.Array) -> Values:
         """Values at one point of the cube, for use under jit and vmap.
 
@@ -302,12 +316,16 @@ class ParameterSpace:
 
     def flat(self, u: np.ndarray) -> dict[str, float | int]:
         """Values by label at one point, as plain Python numbers."""
-        values = jax.jit(self.from_unit)(jnp.asarray(u, jnp.float32)) if self.dimension else {}
+        values = self._from_unit(np.asarray(u, np.float32)) if self.dimension else {}
         out: dict[str, float | int] = {}
         for entry in self.entries:
             cells = np.ravel(np.asarray(values[entry.group][entry.name]))
             out.update(zip(entry.labels, cells.tolist(), strict=True))
         return out
+
+    @cached_property
+    def _from_unit(self) -> Any:
+        return jax.jit(self.from_unit)
 
     def slopes(self, u: np.ndarray) -> np.ndarray:
         """d(value)/du per coordinate, float64[d]; 0 for discrete coordinates."""

@@ -1,0 +1,155 @@
+"""What an evolution strategy minimises: simulated energy scores, or minus the exact log density."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import ndtr
+from scipy.stats import norm
+
+from gsim_jax.calibrate.forecasts import Forecasts, energies
+from gsim_jax.calibrate.likelihood import log_likelihood
+from gsim_jax.calibrate.objective import Objective
+from gsim_jax.calibrate.score import overall
+from gsim_jax.simulator.panel import is_complete
+from gsim_jax.task import InputError, Trajectories
+
+#: Coordinates of the search are kept inside +-X_EDGE: Phi(4) leaves 3e-5 of the prior on each side.
+X_EDGE = 4.0
+
+
+class Fitness(Protocol):
+    """Values of points, smaller is better."""
+
+    members: int
+
+    def quick(self, x: np.ndarray, generation: int) -> np.ndarray:
+        """float64[P] for points float64[P, d] of one generation."""
+        ...
+
+    def thorough(self, x: np.ndarray) -> np.ndarray:
+        """float64[P] on all data."""
+        ...
+
+
+def named_words(seed: int, stage: str, number: int) -> np.ndarray:
+    """uint32[2] for a named stage of a calibration."""
+    sequence = np.random.SeedSequence([seed, zlib.crc32(stage.encode()), number])
+    return sequence.generate_state(2, np.uint32)
+
+
+class Energy:
+    """Energy scores of simulated forecasts.
+
+    Attributes:
+        forecasts: the compiled draws.
+        scale: float32[H, V].
+        weights: float64[H].
+        members: points per call, P.
+    """
+
+    def __init__(
+        self, forecasts: Forecasts, scale: np.ndarray, weights: np.ndarray, seed: int
+    ) -> None:
+        """`seed`: all words follow from it and from the order of calls."""
+        self.forecasts, self.weights, self._seed = forecasts, weights, seed
+        self.scale = np.asarray(scale, np.float32)
+        self.members = forecasts.shape.members
+        self._used = 0
+
+    def fresh(self) -> np.ndarray:
+        """New words, uint32[2]."""
+        self._used += 1
+        return named_words(self._seed, "words", self._used)
+
+    def to_unit(self, x: np.ndarray) -> np.ndarray:
+        """From the coordinates of the search to the unit cube."""
+        return norm.cdf(np.clip(x, -X_EDGE, X_EDGE))
+
+    def _sums(self, x: np.ndarray, piece: int, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        draws, _ = self.forecasts.draws(self.to_unit(x), piece, words)
+        energy, count = energies(draws, *self.forecasts.seen(piece), self.scale)
+        return np.asarray(energy, float), np.asarray(count, float)
+
+    def quick(self, x: np.ndarray, generation: int) -> np.ndarray:
+        """One piece of the data per generation, in turn, with fresh words."""
+        energy, count = self._sums(x, generation % len(self.forecasts.panels), self.fresh())
+        return overall(energy.sum(axis=1), count.sum(axis=0), self.weights)
+
+    def thorough(self, x: np.ndarray) -> np.ndarray:
+        """All data once, with fresh words."""
+        energy, count = self.by_trajectory(x)
+        return overall(energy.sum(axis=1), count.sum(axis=0), self.weights)
+
+    def by_trajectory(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of the energy float64[P, n, H] and numbers of forecasts float64[n, H], all data."""
+        words = self.fresh()
+        parts = [self._sums(x, piece, words) for piece in range(len(self.forecasts.panels))]
+        energy, count = zip(*parts, strict=True)
+        kept = self.forecasts.count
+        return np.concatenate(energy, axis=1)[:, :kept], np.concatenate(count)[:kept]
+
+
+class LogDensity:
+    """Minus the log posterior density of complete data, exact; see `log_likelihood`.
+
+    Attributes:
+        members: points per call, P.
+        calls: how often the compiled function has run.
+    """
+
+    def __init__(self, likelihood: Any, members: int) -> None:
+        """`likelihood`: u -> log likelihoods of the trajectories."""
+        self._likelihood = likelihood
+        self.members = members
+        self.calls = 0
+
+    def at(self, x: jax.Array) -> jax.Array:
+        """Minus the log density at one point up to a constant, to be differentiated.
+
+        The prior is standard normal in x: flat on the unit cube.
+        """
+        return 0.5 * jnp.sum(x * x) - jnp.sum(self._likelihood(ndtr(x)))
+
+    @cached_property
+    def _batch(self) -> Callable[[jax.Array], jax.Array]:
+        return jax.jit(jax.vmap(self.at))
+
+    def thorough(self, x: np.ndarray) -> np.ndarray:
+        """Values at float64[P, d]; inf where the data are impossible."""
+        self.calls += 1
+        values = np.asarray(self._batch(jnp.asarray(x, jnp.float32)), float)
+        return np.where(np.isfinite(values), values, np.inf)
+
+    def quick(self, x: np.ndarray, generation: int) -> np.ndarray:
+        """The same: nothing is simulated."""
+        del generation
+        return self.thorough(x)
+
+
+def exact_density(objective: Objective, data: Trajectories, score: str) -> LogDensity | None:
+    """The exact density where `score` asks for it and the program and the data have one.
+
+    Args:
+        objective: the candidate's objective.
+        data: training data.
+        score: "auto", "energy" or "log".
+
+    Raises:
+        InputError: `score` is "log", and there is none.
+    """
+    if score == "energy" or (score == "auto" and not is_complete(data)):
+        return None
+    try:
+        likelihood = log_likelihood(objective.simulator, objective.schema, data)
+    except InputError:
+        if score == "log":
+            raise
+        return None
+    return LogDensity(likelihood, objective.settings.members)

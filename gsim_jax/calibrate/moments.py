@@ -1,0 +1,302 @@
+"""Method of simulated moments with optimal weights: the last step of calibration, and its error.
+
+For every forecast the first two moments of the draws, phi = (y, (y - m0)^2), are compared with the
+observation's. Weighted by the inverse covariance W of phi under a pilot point, the residuals give
+the estimating equation sum J' W (phi_observed - E phi) = 0, the best one that is linear in phi
+(Godambe and Thompson, 1989, Journal of Statistical Planning and Inference 22, section 2; McFadden,
+1989, Econometrica 57, for simulated expectations). For laws of one exponential family in phi, such
+as binomial draws that two rows reveal, it is the likelihood's own equation: no efficiency is lost,
+where scores with fixed scales lose some. It is solved by Gauss-Newton steps.
+
+J and E phi are simulated, with different words, so that noise makes the equation neither biased nor
+its information too large. J is an instrument: slopes over a cloud that is wide compared with the
+errors are much less noisy than derivatives, and serve as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.linalg import hadamard
+
+from gsim_jax.calibrate.forecasts import Forecasts
+from gsim_jax.calibrate.score import FEW, covariance_of_mean
+
+#: Half-width of a cloud in standard errors: the noise of simulated slopes falls with it.
+WIDTH = 8.0
+#: Variance added to every standardised moment, in squared scales: what no draw can resolve, and
+#: what keeps moments that determine one another apart.
+RIDGE = 1e-4
+#: Pseudo-draws with the average variance in every estimated covariance.
+AVERAGE = 2.0
+#: Moments of a draw beyond this many scales are cut off: it tells that something is far off, and
+#: how far has no say.
+REACH = 1e3
+#: Pseudo-units of the model's own information in the spread of the units' slopes, plus 2 per
+#: parameter: a few trajectories say little about their own covariance.
+PSEUDO = 10.0
+
+
+@dataclass(frozen=True)
+class Equation:
+    """The estimating equation at a centre, in coordinates z of a cloud: x = centre + shape z.
+
+    Attributes:
+        slope: float64[d], sum of J' W r.
+        information: float64[d, d], sum of J' W J.
+        units: float64[n, d], each unit's share of `slope` (sums to it).
+        noise: float64[d, d], covariance of `slope` from simulation alone.
+    """
+
+    slope: np.ndarray
+    information: np.ndarray
+    units: np.ndarray
+    noise: np.ndarray
+
+
+def design(dimension: int, members: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points of a cloud of +-1: a folded-over Hadamard matrix, repeated to fill a call.
+
+    Every column is orthogonal to the others and to all products of two, so that neither other
+    parameters nor curvature enter a slope (Plackett and Burman, 1946, Biometrika 33).
+
+    Args:
+        dimension: number of parameters d.
+        members: N is a multiple of this power of two.
+
+    Returns:
+        Points float64[N, d] and the number of the copy that each belongs to, int[N].
+    """
+    size = 2 ** int(np.ceil(np.log2(dimension + 1)))
+    half = hadamard(size)[:, 1 : dimension + 1].astype(float)
+    points = np.concatenate([half, -half])
+    copies = -(-members // len(points))
+    return np.tile(points, (copies, 1)), np.repeat(np.arange(copies), len(points))
+
+
+def _standard(values: jax.Array, pivot: jax.Array, scale: jax.Array) -> jax.Array:
+    """Values less a pivot, [..., V, H], in units of scale [V, H]."""
+    return jnp.clip((values - pivot) / scale, -REACH, REACH)
+
+
+@jax.jit
+def _contrasts(draws: jax.Array, pivot: jax.Array, scale: jax.Array, signs: jax.Array) -> jax.Array:
+    """Sums over members of their mean moments times a sign.
+
+    Args:
+        draws: float32[P, n, T, V, H, R].
+        pivot: float32[n, T, V, H].
+        scale: float32[V, H].
+        signs: float32[P, k].
+
+    Returns:
+        float32[n, T, H, 2 V, k].
+    """
+    fine = jnp.isfinite(draws)
+    centred = jnp.where(fine, _standard(draws, pivot[..., None], scale[:, :, None]), 0.0)
+    count = jnp.maximum(jnp.sum(fine, -1), 1)
+    phi = jnp.stack([jnp.sum(centred, -1) / count, jnp.sum(centred**2, -1) / count])
+    found = jnp.einsum("fpntvh,pk->nthfvk", phi, signs.astype(jnp.float32))
+    return found.reshape(*found.shape[:3], -1, found.shape[-1])
+
+
+@jax.jit
+def _observed(target: jax.Array, pivot: jax.Array, scale: jax.Array) -> jax.Array:
+    """The observation's own moments about the pivot, float32[n, T, H, 2 V]."""
+    centred = jnp.moveaxis(_standard(target[..., None], pivot, scale), 2, 3)
+    return jnp.concatenate([centred, centred**2], axis=-1)
+
+
+@jax.jit
+def _pilot(draws: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What the draws of all members together say, which stand at one point with different words.
+
+    Returns:
+        Their mean float32[n, T, V, H] and the covariance of phi float32[n, T, H, 2 V, 2 V].
+    """
+    values = jnp.moveaxis(draws, 0, -1)
+    values = values.reshape(*values.shape[:-2], -1)  # [n, T, V, H, P R]
+    fine = jnp.isfinite(values)
+    count = jnp.maximum(jnp.sum(fine, -1), 1)
+    mean = jnp.sum(jnp.where(fine, values, 0.0), -1) / count
+    centred = jnp.where(fine, (values - mean[..., None]) / scale[:, :, None], 0.0)
+    centred = jnp.clip(centred, -REACH, REACH)
+    phi = jnp.concatenate([centred, centred**2], axis=2)  # [n, T, 2 V, H, K]
+    phi = phi - jnp.mean(phi, -1, keepdims=True)
+    return mean, jnp.einsum("ntahk,ntbhk->nthab", phi, phi) / phi.shape[-1]
+
+
+def _weights(covariance: np.ndarray, seen: np.ndarray, sample: int) -> np.ndarray:
+    """Inverse covariances, float64[n, T, H, F, F]; 0 for what was not seen.
+
+    Covariances of few draws are drawn towards their diagonal and towards the average over rows:
+    else a row in which a rare event happened to no draw would outweigh all others.
+
+    Args:
+        covariance: float64[n, T, H, F, F].
+        seen: bool[n, T, H, F].
+        sample: number of draws behind each.
+    """
+    count = covariance.shape[-1]
+    eye = np.eye(count)
+    both = seen[..., :, None] & seen[..., None, :]
+    average = np.sum(np.where(both, covariance, 0.0), axis=(0, 1))
+    average = average / np.maximum(both.sum(axis=(0, 1)), 1)
+    shrink = count / (count + sample)
+    covariance = (1 - shrink) * covariance + shrink * covariance * eye
+    covariance = (sample * covariance + AVERAGE * average * eye) / (sample + AVERAGE)
+    covariance = np.where(both, covariance + RIDGE * eye, eye)
+    return np.where(both, np.linalg.inv(covariance), 0.0)
+
+
+def equation(
+    forecasts: Forecasts,
+    to_unit: Callable[[np.ndarray], np.ndarray],
+    centre: np.ndarray,
+    shape: np.ndarray,
+    scale: np.ndarray,
+    weights: np.ndarray,
+    passes: int,
+    fresh: Callable[[], np.ndarray],
+    pieces: int | None = None,
+) -> Equation:
+    """Simulates the estimating equation around a centre.
+
+    Args:
+        forecasts: the simulator on the data.
+        to_unit: from coordinates x of the search, float64[P, D], to the unit cube.
+        centre: float64[D].
+        shape: float64[D, d], from the cloud's coordinates to x.
+        scale: float32[H, V], see `increment_scale`.
+        weights: float64[H], how much a forecast of each horizon counts.
+        passes: number of passes with words of their own, at least 2.
+        fresh: gives uint32[2], new words with every call.
+        pieces: use only so many pieces of the data.
+
+    Returns:
+        The equation at the centre.
+    """
+    members, by_variable = forecasts.shape.members, np.asarray(scale.T)
+    points, copy = design(shape.shape[1], members)
+    batches = np.split(to_unit(centre + points @ shape.T), len(points) // members)
+    middle = to_unit(np.tile(centre, (members, 1)))
+    signs = np.split(points, len(batches))
+    # Copies of the design have words of their own; within one, points share them.
+    keys = [np.stack([fresh() for _ in range(copy[-1] + 1)])[copy] for _ in range(passes)]
+    keys = [np.split(each, len(batches)) for each in keys]
+    own = np.stack([[fresh() for _ in range(members)] for _ in range(2)])
+    parts = []
+    for piece in range(pieces or len(forecasts.panels)):
+        target, seen = forecasts.seen(piece)
+        drawn, _ = forecasts.draws(middle, piece, own[0])
+        pivot, covariance = _pilot(drawn, by_variable)
+        mask = np.moveaxis(np.asarray(seen), 2, 3)  # [n, T, H, V]
+        mask = np.concatenate([mask, mask], axis=-1)
+        sample = drawn.shape[0] * drawn.shape[-1]
+        inverse = _weights(np.asarray(covariance, float), mask, sample)
+        inverse = inverse * weights[:, None, None]
+        # Weights and mean from the same draws would go together wherever draws are skewed.
+        drawn, _ = forecasts.draws(middle, piece, own[1])
+        average = np.full((members, 1), 1 / members)
+        mean = np.asarray(_contrasts(drawn, pivot, by_variable, average), float)[..., 0]
+        slopes = []
+        for of_pass in keys:
+            sums = []
+            for batch, words, z in zip(batches, of_pass, signs, strict=True):
+                drawn, _ = forecasts.draws(batch, piece, words)
+                sums.append(_contrasts(drawn, pivot, by_variable, z))
+            slope = sum(np.asarray(part, float) for part in sums) / len(points)
+            slopes.append(np.where(mask[..., None], slope, 0.0))
+        observed = np.asarray(_observed(target, pivot, by_variable), float)
+        parts.append(_products(np.stack(slopes), np.where(mask, observed - mean, 0.0), inverse))
+    shares, information = zip(*parts, strict=True)
+    units = np.concatenate(shares, axis=1)[:, : forecasts.count]  # [K, n, T, d]
+    if forecasts.count >= FEW:
+        units = units.sum(axis=2)
+    units = units.reshape(passes, -1, units.shape[-1])
+    centred = units - units.mean(axis=0)
+    # Lanes of different trajectories have words of their own: their noise adds up.
+    noise = np.einsum("kud,kue->de", centred, centred) / (passes * (passes - 1))
+    summed = np.sum(information, axis=0)
+    mean_units = units.mean(axis=0)
+    return Equation(mean_units.sum(axis=0), (summed + summed.T) / 2, mean_units, noise)
+
+
+def _products(
+    slopes: np.ndarray, residual: np.ndarray, inverse: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """J' W r per pass and row, and J' W J, factors from different passes.
+
+    Args:
+        slopes: float64[K, n, T, H, F, d].
+        residual: float64[n, T, H, F].
+        inverse: float64[n, T, H, F, F].
+
+    Returns:
+        float64[K, n, T, d] and float64[d, d].
+    """
+    passes = len(slopes)
+    weighted = np.einsum("nthab,nthb->ntha", inverse, residual)
+    share = np.einsum("knthad,ntha->kntd", slopes, weighted)
+    matrices = inverse.reshape(-1, *inverse.shape[-2:])
+
+    def squared(slope: np.ndarray) -> np.ndarray:
+        rows = slope.reshape(-1, *slope.shape[-2:])
+        return np.tensordot(rows, matrices @ rows, axes=((0, 1), (0, 1)))
+
+    same = sum(squared(slope) for slope in slopes)
+    return share, (squared(slopes.sum(axis=0)) - same) / (passes * (passes - 1))
+
+
+def solve(
+    found: Equation, centre: np.ndarray, shape: np.ndarray, trajectories: int, reach: float = 2.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """One Gauss-Newton step with the prior, and the covariance of where it leads.
+
+    Args:
+        found: the equation.
+        centre: float64[d], in coordinates in which the prior is standard normal.
+        shape: float64[d, d].
+        trajectories: number of trajectories behind the units.
+        reach: longest step per axis of the cloud.
+
+    Returns:
+        The step float64[d] and the covariance float64[d, d], both in x. The covariance is the
+        sandwich H^-1 (B + noise + P) H^-1 with H = J'WJ + P and P the prior's precision.
+    """
+    values, vectors = np.linalg.eigh(found.information)
+    information = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    prior = shape.T @ shape
+    bread = np.linalg.inv(information + prior)
+    step = bread @ (found.slope - shape.T @ centre)
+    step = step / max(1.0, float(np.abs(step).max()) / reach)
+    number = len(found.units)
+    spread = number**2 * covariance_of_mean(found.units, trajectories) - found.noise
+    independent = number if trajectories >= FEW else number / 3
+    pseudo = PSEUDO + 2 * len(centre)
+    spread = (independent * spread + pseudo * information) / (independent + pseudo)
+    covariance = bread @ (spread + found.noise + prior) @ bread
+    lowest = 0.25 * bread  # noise must not make an error vanish
+    values, vectors = np.linalg.eigh(covariance - lowest)
+    covariance = lowest + (vectors * np.maximum(values, 0.0)) @ vectors.T
+    covariance = shape @ covariance @ shape.T
+    return shape @ step, (covariance + covariance.T) / 2
+
+
+def cloud_shape(covariance: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Axes of a cloud of `WIDTH` standard errors: x = centre + shape z, float64[d, d].
+
+    Parameters that make up for one another have a long and narrow error ellipse. A cloud that is
+    no ellipse is either too narrow along it or far too wide across it.
+
+    Args:
+        covariance: float64[d, d] of x, from the search or from the last step.
+        low: the shortest half-axis.
+        high: the longest one.
+    """
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.clip(WIDTH * np.sqrt(np.maximum(values, 0.0)), low, high)

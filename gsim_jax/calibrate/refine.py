@@ -1,0 +1,168 @@
+"""From the centre of a search to an efficient estimate: Gauss-Newton steps and discrete neighbours.
+
+Each step solves the simulated estimating equation of `moments` around the last point, over a cloud
+as wide as the last step's errors. Passes over the data are added until the simulation's own noise
+is a small part of the error that the data leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gsim_jax.calibrate.fitness import X_EDGE, Energy
+from gsim_jax.calibrate.moments import cloud_shape, equation, solve
+from gsim_jax.calibrate.newton import Refined, neighbours
+from gsim_jax.calibrate.score import standard_error
+
+#: Half-axes of the first cloud and of later ones, in x.
+FIRST, LATER = (0.05, 0.2), (0.002, 0.15)
+#: A step of fewer standard errors per parameter than this stays where moments are all but linear.
+NEAR = 2.0
+#: Noise of the simulation that is accepted, in standard errors of the data.
+NOISE = 0.25
+#: What fits the moments may be worse by the energy score by so many standard errors of the data.
+#: More says that the structure is wrong, and then the score that ranks structures decides.
+WORSE = 2.0
+
+
+@dataclass
+class _Progress:
+    report: Callable[[float], None]
+    total: int
+    done: int = 0
+
+    def tick(self) -> None:
+        self.done += 1
+        self.report(min(1.0, self.done / self.total))
+
+
+def refine(
+    energy: Energy,
+    centre: np.ndarray,
+    spread: np.ndarray,
+    cells: np.ndarray,
+    steps: int,
+    passes: int,
+    report: Callable[[float], None],
+) -> Refined:
+    """Refines a point of the search.
+
+    Args:
+        energy: simulated scores and forecasts.
+        centre: float64[d], discrete coordinates in the middle of their cells.
+        spread: float64[d, d], covariance of the search's last generation.
+        cells: int[d], number of values of discrete coordinates, 0 for continuous ones.
+        steps: Gauss-Newton steps at most.
+        passes: passes over the data per step at most.
+        report: told the share that is done.
+    """
+    free = np.flatnonzero(cells == 0)
+    progress = _Progress(report, 2 * steps + 2)
+    centre = _discrete(energy, centre, cells, passes)
+    progress.tick()
+    total = np.zeros((len(centre), len(centre)))
+    if not len(free):
+        return Refined(centre, total)
+    shape = cloud_shape(spread[np.ix_(free, free)], *FIRST)
+    x, covariance = _solve(energy, centre, free, shape, steps, passes, progress)
+    settled = _discrete(energy, x, cells, passes)
+    if not np.array_equal(settled, x):
+        shape = cloud_shape(covariance, *LATER)
+        x, covariance = _solve(energy, settled, free, shape, steps, passes, progress)
+        centre = settled
+    total[np.ix_(free, free)] = covariance
+    warnings: tuple[str, ...] = ()
+    if _worse(energy, x, centre, passes):
+        x = centre
+        warnings = (
+            "the parameters that fit the first two moments forecast worse than those the search "
+            "found, which were kept; the structure misses something, and errors are rough",
+        )
+    return Refined(x, total, warnings)
+
+
+def _solve(
+    energy: Energy,
+    centre: np.ndarray,
+    free: np.ndarray,
+    shape: np.ndarray,
+    steps: int,
+    passes: int,
+    progress: _Progress,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Newton steps; the point and the covariance of its free part.
+
+    Once a step is short, its end and those of later steps differ by the simulation's noise only,
+    and they are averaged until that noise is small.
+    """
+    forecasts, x, number = energy.forecasts, centre.copy(), 2
+    embed = np.eye(len(centre))[:, free]
+    weights = energy.weights / energy.weights[0]
+    ends: list[np.ndarray] = []
+    shares: list[float] = []
+    covariance = shape @ shape.T
+    for index in range(steps):
+        found = equation(
+            forecasts, energy.to_unit, x, embed @ shape, energy.scale, weights, number,
+            energy.fresh, None if index else max(1, len(forecasts.panels) // 4),
+        )  # fmt: skip
+        step, covariance = solve(found, x[free], shape, forecasts.count)
+        end = np.clip(x[free] + step, -X_EDGE, X_EDGE)
+        progress.tick()
+        noise = _noise(found.noise, found.information, shape)
+        if index and _length(step, covariance) < NEAR * np.sqrt(len(free)):
+            ends.append(end)
+            shares.append(1.0 / max(noise, 1e-3) ** 2)
+            end = np.average(ends, axis=0, weights=shares)
+        x[free] = end
+        left = 1.0 / np.sqrt(sum(shares)) if shares else np.inf
+        if left < NOISE:
+            break
+        # The variance of what is simulated falls with the passes.
+        wanted = number * (noise / NOISE) ** 2
+        number = int(np.clip(2 * np.ceil(wanted / 2), 2, passes))
+        shape = cloud_shape(covariance, *LATER)
+    return x, covariance
+
+
+def _length(step: np.ndarray, covariance: np.ndarray) -> float:
+    return float(np.sqrt(step @ np.linalg.solve(covariance + 1e-12 * np.eye(len(step)), step)))
+
+
+def _noise(noise: np.ndarray, information: np.ndarray, shape: np.ndarray) -> float:
+    """Standard deviation that simulation adds to the point, in errors, averaged over axes."""
+    whole = information + shape.T @ shape
+    values = np.linalg.eigvals(np.linalg.solve(whole, noise)).real
+    return float(np.sqrt(np.maximum(values, 0.0).mean()))
+
+
+def _discrete(energy: Energy, x: np.ndarray, cells: np.ndarray, passes: int) -> np.ndarray:
+    """Moves discrete coordinates to neighbouring cells that score better, one at a time."""
+    for _ in range(4):
+        before = x
+        for coordinate in np.flatnonzero(cells):
+            others = neighbours(x, coordinate, int(cells[coordinate]), energy.members - 1)
+            points = np.concatenate([x[None], others])
+            filled = np.resize(points, (energy.members, len(x)))
+            scores = np.mean([energy.thorough(filled) for _ in range(max(2, passes // 8))], axis=0)
+            x = points[int(np.argmin(scores[: len(points)]))]
+        if np.array_equal(x, before):
+            break
+    return x
+
+
+def _worse(energy: Energy, x: np.ndarray, other: np.ndarray, passes: int) -> bool:
+    """Whether x forecasts the data worse than another point, beyond the data's own noise."""
+    points = np.resize(np.stack([x, other]), (energy.members, len(x)))
+    runs = [energy.by_trajectory(points) for _ in range(max(2, passes // 8))]
+    count = runs[0][1]
+    mean = np.mean([run[0] for run in runs], axis=0)  # [P, n, H]
+    share = energy.weights / np.maximum(count.sum(axis=0), 1)
+    lead = ((mean[0::2].mean(axis=0) - mean[1::2].mean(axis=0)) * share).sum(axis=1)
+    units = len(lead)
+    if units < 2:
+        return False
+    return bool(lead.sum() > WORSE * units * standard_error(lead, max(units, 10)))
