@@ -28,7 +28,7 @@ class ChatOptions:
         repairs: How often a refused program or an unusable answer goes back.
         timeout: Seconds that one request may take.
         retries: How often a request is repeated that got no reply.
-        backoff: Seconds before the first repetition; doubled each time.
+        backoff: Seconds before the first repetition; doubled six times, no more.
         longest_wait: Seconds that a server may ask to wait before it counts as unreachable.
         reply_bytes: Most bytes of one reply.
         tokens: Budget of tokens, prompts and replies together; None for none.

@@ -58,6 +58,8 @@ def read_answer(reply: Reply, candidates: Collection[int] = ()) -> Answer | Prob
         The answer, or why there is none: codes "empty-reply", "wrong-shape", "reply-too-long",
         "not-utf8", "refusal", "cut-off", "no-code", "several-programs".
     """
+    if reply.finish == "content_filter":
+        return Problem("refusal", "the server's content filter stopped the reply")
     if reply.fault:
         return Problem(*_FAULTS[reply.fault])
     if reply.refusal:
@@ -65,8 +67,6 @@ def read_answer(reply: Reply, candidates: Collection[int] = ()) -> Answer | Prob
     text = _THOUGHTS.sub("", reply.content)
     blocks, closed = _blocks(text)
     programs = [block for block in blocks if _WHOLE.search(block) and _COUPLE.search(block)]
-    if reply.finish == "content_filter":
-        return Problem("refusal", "the server's content filter stopped the reply")
     if not closed and (reply.finish == "length" or not programs):
         words = "the reply ends inside of its code block: answer in fewer words"
         return Problem("cut-off", words)

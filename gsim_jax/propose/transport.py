@@ -19,8 +19,8 @@ from gsim_jax.task import InputError, Problem
 
 #: Statuses after which the same request may succeed; so may every one from 500 on.
 AGAIN = frozenset({408, 409, 425, 429})
-#: Longest pause before a repetition, in seconds, unless the server asks for more.
-LONGEST_PAUSE = 60.0
+#: The pause before a repetition is doubled so often, unless the server asks for more.
+DOUBLED = 6
 #: What a server says when waiting does not help though the status is 429.
 HOPELESS = ("insufficient_quota", "billing_hard_limit_reached")
 
@@ -172,7 +172,7 @@ class HttpTransport:
     async def _pause(
         self, turn: int, after: float | None, cause: str, deadline: float | None, notice: Notice
     ) -> None:
-        pause = min(self._options.backoff * 2**turn, LONGEST_PAUSE)
+        pause = self._options.backoff * 2 ** min(turn, DOUBLED)
         pause *= 0.75 + 0.5 * self._jitter.random()
         if after is not None:
             if after > self._options.longest_wait:

@@ -14,15 +14,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import jax
 import pytest
-import xarray as xr
-from jax.experimental.compilation_cache import compilation_cache
 
 from gsim_jax.propose import Brief, Proposal
 from gsim_jax.search import RunResult, loop, resume, run
 from gsim_jax.task import InputError
-from tests.search.town import FALL, FILES, LIMITS, RECOVER, SEED, Town, make_small, write_task
+from tests.search.quick import contents, events, quick, same
+from tests.search.town import FALL, FILES, LIMITS, RECOVER, SEED, Town, write_task
 from tests.search.victim import INSTANTS
 
 ROOT = Path(__file__).parents[2]
@@ -31,22 +29,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module", autouse=True)
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Small settings, and each program compiled once for all runs; the environment for others."""
-    folder = str(tmp_path_factory.mktemp("compiled"))
-    options = {
-        "jax_compilation_cache_dir": folder,
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {name: getattr(jax.config, name) for name in options}
-    with pytest.MonkeyPatch.context() as patch:
-        make_small(patch.setattr)
-        for name, value in options.items():
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
-        yield {name.upper(): str(value) for name, value in options.items()}
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+    with quick(tmp_path_factory.mktemp("compiled")) as environment:
+        yield environment
 
 
 @dataclass(frozen=True)
@@ -80,39 +64,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Search:
     """The uninterrupted run."""
     folder = tmp_path_factory.mktemp("town")
     return search(write_task(folder / "task"), folder / "run")
-
-
-def events(folder: Path) -> list[dict[str, Any]]:
-    lines = (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
-
-
-def contents(folder: Path) -> dict[str, Any]:
-    """Everything in a run folder but times, paths and the run's own settings."""
-    found: dict[str, Any] = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_dir() or name == "run.json":
-            continue
-        if path.suffix == ".nc":
-            with xr.open_dataset(path) as data:
-                found[name] = data.load().to_dict()
-        elif path.name == "diagnosis.json":
-            diagnosis = json.loads(path.read_text(encoding="utf-8"))
-            found[name] = {k: v for k, v in diagnosis.items() if k != "times"}
-        else:
-            found[name] = path.read_bytes()
-    return found
-
-
-def same(result: RunResult, other: RunResult) -> bool:
-    """Whether two runs ended alike, wherever they lie."""
-    return (result.best, result.rounds, result.source, result.unexplained) == (
-        other.best,
-        other.rounds,
-        other.source,
-        other.unexplained,
-    )
 
 
 class TestWhole:

@@ -1,0 +1,74 @@
+"""What tests of whole runs share: small settings, one compilation per program, folders compared."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+import xarray as xr
+from jax.experimental.compilation_cache import compilation_cache
+
+from gsim_jax.search import RunResult
+from tests.search.town import make_small
+
+
+@contextlib.contextmanager
+def quick(folder: Path) -> Iterator[dict[str, str]]:
+    """Small settings, and each program compiled once; gives the environment for other processes.
+
+    Args:
+        folder: Where compiled programs are kept.
+    """
+    options = {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in options}
+    with pytest.MonkeyPatch.context() as patch:
+        make_small(patch.setattr)
+        for name, value in options.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+        yield {name.upper(): str(value) for name, value in options.items()}
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+def events(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """Everything in a run folder but times, paths and the run's own settings."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_dir() or name == "run.json":
+            continue
+        if path.suffix == ".nc":
+            with xr.open_dataset(path) as data:
+                found[name] = data.load().to_dict()
+        elif path.name == "diagnosis.json":
+            diagnosis = json.loads(path.read_text(encoding="utf-8"))
+            found[name] = {k: v for k, v in diagnosis.items() if k != "times"}
+        else:
+            found[name] = path.read_bytes()
+    return found
+
+
+def same(result: RunResult, other: RunResult) -> bool:
+    """Whether two runs ended alike, wherever they lie."""
+    return (result.best, result.rounds, result.source, result.unexplained) == (
+        other.best,
+        other.rounds,
+        other.source,
+        other.unexplained,
+    )
