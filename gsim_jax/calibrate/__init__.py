@@ -2,6 +2,7 @@
 
 from gsim_jax.calibrate.calibration import Calibration, Calibrator
 from gsim_jax.calibrate.evolution import Evolution
+from gsim_jax.calibrate.checks import CalibrationReport, Trials, check_calibration, run_trials
 from gsim_jax.calibrate.exact import Exact, exact_posterior
 from gsim_jax.calibrate.exact_result import ExactPosterior
 from gsim_jax.calibrate.likelihood import LogLikelihood, log_likelihood
@@ -17,6 +18,7 @@ from gsim_jax.calibrate.score import (
 __all__ = [
     "FEW",
     "Calibration",
+    "CalibrationReport",
     "Calibrator",
     "Evolution",
     "Exact",
@@ -25,10 +27,13 @@ __all__ = [
     "Objective",
     "Scores",
     "Settings",
+    "Trials",
+    "check_calibration",
     "energy_score",
     "exact_posterior",
     "increment_scale",
     "log_likelihood",
+    "run_trials",
     "settings_for",
     "standard_error",
 ]
