@@ -1,8 +1,8 @@
 """Calibrators: scores of forecasts, and the search for the parameters that make them small."""
 
 from gsim_jax.calibrate.calibration import Calibration, Calibrator
-from gsim_jax.calibrate.evolution import Evolution
 from gsim_jax.calibrate.checks import CalibrationReport, Trials, check_calibration, run_trials
+from gsim_jax.calibrate.evolution import Evolution
 from gsim_jax.calibrate.exact import Exact, exact_posterior
 from gsim_jax.calibrate.exact_result import ExactPosterior
 from gsim_jax.calibrate.likelihood import LogLikelihood, log_likelihood
