@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import jax
@@ -81,29 +82,55 @@ def paths(found: Any, scenario: Any = "changed") -> np.ndarray:
     return np.stack(values, axis=-1).reshape(LANES, STEPS + 1, len(LABELS))
 
 
+NOTHING = {
+    f"{c.target} {c.operation} {c.value}": (c,)
+    for c in (
+        scale("infection.beta", 1.0), add("infection.beta", 0.0), clip("infection.beta", 0, 9),
+        scale("lockdown", 1.0), add("I", 0), scale("S", 1), clip("R", 0),
+        scale("infection.new_infections", 1.0), add("recovery.new_recoveries", 0),
+        scale("doctors", 1), clip("doctors", 0, 5),
+    )
+}  # fmt: skip
+SOMETHING = {
+    "less contact": (scale("infection.beta", 0.25),),
+    "lockdown": (set_to("lockdown", 0.8, 4, 11),),
+    "doctors": (set_to("doctors", 7),),
+    "in order": (
+        set_to("lockdown", 0.25), scale("lockdown", 0.5, 0, 9), add("lockdown", 0.1, 0, 9),
+        clip("lockdown", 0.3, 1, 5), scale("lockdown", -1, 8, 9), add("lockdown", 1.0, 8, 9),
+    ),
+    "arrivals": (add("I", 10, 4, 4), add("I", 10, 7, 7), set_to("R", 0, 9, 9)),
+    "at most two": (clip("infection.new_infections", None, 2, 3),),
+    "everything": (
+        scale("infection.beta", 0.5), set_to("lockdown", 0.3), add("I", 2, 5, 6),
+        scale("recovery.new_recoveries", 0.7, 2),
+    ),
+    "a rule": (add("S", 5, 4, 4),),
+    "out of range": (add("S", -1000, 4, 4),),
+}  # fmt: skip
+
+
+@cache
+def all_of_them() -> Any:
+    """Every scenario above in one sweep, as one compiled program."""
+    every = NOTHING | SOMETHING
+    return swept(*(Scenario(name, changes) for name, changes in every.items()))
+
+
+def told(scenario: str) -> np.ndarray:
+    return paths(all_of_them(), scenario)
+
+
 class TestNothingChanged:
     def test_the_baseline_is_the_rollout_bit_for_bit(self) -> None:
         np.testing.assert_array_equal(paths(swept(), "baseline"), rolled())
 
     def test_beside_scenarios_that_change_everything(self) -> None:
-        found = swept(
-            scale("infection.beta", 0.5), set_to("lockdown", 0.3), add("I", 2, 5, 6),
-            scale("recovery.new_recoveries", 0.7, 2),
-        )  # fmt: skip
-        np.testing.assert_array_equal(paths(found, "baseline"), rolled())
+        np.testing.assert_array_equal(told("baseline"), rolled())
 
-    @pytest.mark.parametrize(
-        "change",
-        [
-            scale("infection.beta", 1.0), add("infection.beta", 0.0), clip("infection.beta", 0, 9),
-            scale("lockdown", 1.0), add("I", 0), scale("S", 1), clip("R", 0),
-            scale("infection.new_infections", 1.0), add("recovery.new_recoveries", 0),
-            scale("doctors", 1), clip("doctors", 0, 5),
-        ],
-        ids=lambda c: f"{c.target} {c.operation} {c.value}",
-    )  # fmt: skip
-    def test_changes_that_change_nothing(self, change: Any) -> None:
-        np.testing.assert_array_equal(paths(swept(change)), rolled())
+    @pytest.mark.parametrize("scenario", NOTHING)
+    def test_changes_that_change_nothing(self, scenario: str) -> None:
+        np.testing.assert_array_equal(told(scenario), rolled())
 
     def test_a_submodule_replaced_by_itself(self) -> None:
         same = program_of(SOURCE.replace("doctors shorten", "doctors do shorten"), town()[0])
@@ -114,44 +141,35 @@ class TestNothingChanged:
 
 class TestSomethingChanged:
     def test_a_parameter_for_good_is_another_parameter(self) -> None:
-        found = paths(swept(scale("infection.beta", 0.25)))
-        np.testing.assert_array_equal(found, rolled(with_params(beta=BETA * np.float32(0.25))))
+        wanted = rolled(with_params(beta=BETA * np.float32(0.25)))
+        np.testing.assert_array_equal(told("less contact"), wanted)
 
     def test_an_input_is_a_rollout_with_that_input(self) -> None:
         lockdown = np.zeros(STEPS + 1, np.float32)
         lockdown[4:12] = 0.8
-        found = paths(swept(set_to("lockdown", 0.8, 4, 11)))
-        np.testing.assert_array_equal(found, rolled(inputs={"lockdown": lockdown}))
+        np.testing.assert_array_equal(told("lockdown"), rolled(inputs={"lockdown": lockdown}))
 
     def test_an_attribute(self) -> None:
-        found = paths(swept(set_to("doctors", 7)))
-        np.testing.assert_array_equal(found, rolled(inputs={"doctors": np.int32(7)}))
+        np.testing.assert_array_equal(told("doctors"), rolled(inputs={"doctors": np.int32(7)}))
 
     def test_changes_of_one_target_apply_in_order(self) -> None:
-        changes = (
-            scale("lockdown", 0.5, 0, 9), add("lockdown", 0.1, 0, 9), clip("lockdown", 0.3, 1, 5),
-            scale("lockdown", -1, 8, 9), add("lockdown", 1.0, 8, 9),
-        )  # fmt: skip
-        base = np.full(STEPS + 1, 0.25, np.float32)
-        wanted = base.copy()
-        wanted[0:10] = wanted[0:10] * np.float32(0.5) + np.float32(0.1)
+        wanted = np.full(STEPS + 1, 0.25)
+        wanted[0:10] = wanted[0:10] * 0.5 + 0.1
         wanted[5:] = np.clip(wanted[5:], 0.3, 1)
         wanted[8:10] = 1 - wanted[8:10]
-        found = paths(swept(*changes, start=start(lockdown=base)))
-        np.testing.assert_allclose(found, rolled(inputs={"lockdown": wanted}))
+        wanted = wanted.astype(np.float32)
+        np.testing.assert_allclose(told("in order"), rolled(inputs={"lockdown": wanted}))
 
     def test_states_against_a_simulation_by_hand(self) -> None:
         """A second implementation, draw by draw, with ten ill people arriving in rows 4 and 7."""
-        found = paths(swept(add("I", 10, 4, 4), add("I", 10, 7, 7), set_to("R", 0, 9, 9)))
         for lane in (0, 7, 14):
             wanted = by_hand(lane, BETA[lane // REPLICATES], {4: 10, 7: 10}, {9: 0})
-            np.testing.assert_array_equal(found[lane, :, :3], wanted)
+            np.testing.assert_array_equal(told("arrivals")[lane, :, :3], wanted)
 
     def test_outputs_against_a_simulation_by_hand(self) -> None:
-        found = paths(swept(clip("infection.new_infections", None, 2, 3)))
         for lane in (1, 8):
             wanted = by_hand(lane, BETA[lane // REPLICATES], {}, {}, most=(3, 2))
-            np.testing.assert_array_equal(found[lane, :, :3], wanted)
+            np.testing.assert_array_equal(told("at most two")[lane, :, :3], wanted)
 
     def test_thinned_counts_have_exact_means(self) -> None:
         """One person a day thinned by 0.3 is not nobody for ever."""
@@ -283,23 +301,23 @@ class TestHowItRuns:
 
 
 class TestFailures:
+    def counts(self, scenario: str) -> Any:
+        return all_of_them()["failed"].sel(scenario=scenario)
+
     def test_rules_are_told_apart_and_hide_nothing(self) -> None:
-        found = swept(add("I", 10, 4, 4))
-        counts = found["failed"].sel(scenario="changed")
+        counts = self.counts("arrivals")
         assert counts.sel(failure="rule: the population is constant") == LANES
         assert counts.sel(failure="rule: nobody is susceptible again") == 0
         assert counts.sel(failure="invalid") == 0
-        assert np.isfinite(paths(found)).all()
-        assert found["failed"].sel(scenario="baseline").sum() == 0
+        assert np.isfinite(told("arrivals")).all()
+        assert self.counts("baseline").sum() == 0
 
     def test_what_is_out_of_range_is_hidden(self) -> None:
-        found = swept(add("S", -1000, 4, 4))
-        assert found["failed"].sel(scenario="changed", failure="out of range") == LANES
-        assert np.isfinite(paths(found)[:, :4]).all()
-        assert np.isnan(paths(found)[:, 4:]).all()
+        assert self.counts("out of range").sel(failure="out of range") == LANES
+        assert np.isfinite(told("out of range")[:, :4]).all()
+        assert np.isnan(told("out of range")[:, 4:]).all()
 
-    def test_a_rule_of_its_own_bit(self) -> None:
-        found = swept(add("S", 5, 4, 4))
-        counts = found["failed"].sel(scenario="changed")
+    def test_each_rule_is_counted(self) -> None:
+        counts = self.counts("a rule")
         assert counts.sel(failure="rule: nobody is susceptible again") > 0
         assert counts.sel(failure="any") == LANES
