@@ -1,9 +1,10 @@
 """What a flow sees of a data set: fixed summaries, and a learned context.
 
-An embedding takes x as the simulator gives it, NaN where nothing was observed, and returns a
-summary (fixed functions of x, brought to the scale of a standard normal by a pilot sample; it
-enters the flow linearly) and a context (learned from summary and data). Which one suits is seen
-from x's shape and from whether its first axis is exchangeable:
+An embedding takes x as the simulator gives it, NaN where nothing was observed. `prepare` makes of
+it what needs no learning: first of all a summary, fixed functions of x that a pilot sample has
+brought to the scale of a standard normal, which enters the flow linearly. `learn` adds a context.
+Stored simulations are prepared once. Which embedding suits is seen from x's shape and from whether
+its first axis is exchangeable:
 
 - `VectorEmbedding`: a vector;
 - `SetEmbedding`: exchangeable rows [n, k], pooled by moments and learned features (Zaheer et al.
@@ -21,8 +22,10 @@ import numpy as np
 from flax import nnx
 from scipy.stats import norm
 
-from gsim_jax.calibrate.flow import Fixed
+from gsim_jax.calibrate.flow import Fixed, lecun, zeros
 
+Prepared = tuple[jax.Array, ...]
+"""What is made of x once: arrays with an axis of data sets, the summary first."""
 #: Quantiles that the map to normal scores is drawn through.
 _KNOTS = 33
 #: Beyond so many standard deviations inputs grow slowly only.
@@ -45,11 +48,11 @@ class Standardiser(nnx.Module):
     def __init__(self, columns: int, masked: bool) -> None:
         """`columns`: length of the vectors; `masked`: whether entries may be missing."""
         self.columns, self.masked = columns, masked
-        self.mean = Fixed(jnp.zeros(columns))
-        self.scale = Fixed(jnp.ones(columns))
-        self.knots = Fixed(jnp.zeros((_KNOTS, columns)))
-        self.bends = Fixed(jnp.zeros((_KNOTS, columns)))
-        self.start = Fixed(jnp.zeros((2, columns)))
+        self.mean = Fixed(zeros(columns))
+        self.scale = Fixed(zeros(columns) + 1)
+        self.knots = Fixed(zeros(_KNOTS, columns))
+        self.bends = Fixed(zeros(_KNOTS, columns))
+        self.start = Fixed(zeros(2, columns))
 
     @property
     def size(self) -> int:
@@ -111,38 +114,50 @@ def _normal_scores(standard: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
 class Perceptron(nnx.Module):
     """Linear layers with SiLU between, the last one linear."""
 
-    def __init__(self, sizes: tuple[int, ...], rngs: nnx.Rngs) -> None:
+    def __init__(self, sizes: tuple[int, ...], random: np.random.Generator) -> None:
         """`sizes`: lengths from input to output."""
-        self.layers = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in itertools.pairwise(sizes)])
+        self.weights = nnx.List([nnx.Param(lecun(random, p)) for p in itertools.pairwise(sizes)])
+        self.biases = nnx.List([nnx.Param(zeros(size)) for size in sizes[1:]])
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """float32[..., last] of float32[..., first]."""
-        for layer in list(self.layers)[:-1]:
-            x = jax.nn.silu(layer(x))
-        return self.layers[-1](x)
+        pairs = list(zip(self.weights, self.biases, strict=True))
+        for number, (weight, bias) in enumerate(pairs):
+            x = jnp.matmul(x, weight[...]) + bias[...]
+            x = jax.nn.silu(x) if number + 1 < len(pairs) else x
+        return x
 
 
 class VectorEmbedding(nnx.Module):
     """A vector of `length` entries."""
 
     def __init__(
-        self, shape: tuple[int, ...], masked: bool, context: int, width: int, rngs: nnx.Rngs
+        self,
+        shape: tuple[int, ...],
+        masked: bool,
+        context: int,
+        width: int,
+        random: np.random.Generator,
     ) -> None:
         """`shape`: of one x; any shape, flattened."""
         self.length = int(np.prod(shape))
         self.standard = Standardiser(self.length, masked)
         self.summary = self.standard.size
         self.size = self.summary + context
-        self.network = Perceptron((self.summary, width, context), rngs)
+        self.network = Perceptron((self.summary, width, context), random)
 
     def fit(self, pilot: np.ndarray) -> None:
         """Learns the scales from x[N, ...]."""
         self.standard.fit(pilot.reshape(len(pilot), -1))
 
-    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Context float32[B, size] and summary float32[B, summary] of x[B, ...]."""
-        summary = self.standard(jnp.reshape(x, (x.shape[0], -1)))
-        return jnp.concatenate([summary, self.network(summary)], axis=-1), summary
+    def prepare(self, x: jax.Array) -> Prepared:
+        """Summary float32[B, summary] of x[B, ...]."""
+        return (self.standard(jnp.reshape(x, (x.shape[0], -1))),)
+
+    def learn(self, ready: Prepared) -> jax.Array:
+        """Context float32[B, size]."""
+        (summary,) = ready
+        return jnp.concatenate([summary, self.network(summary)], axis=-1)
 
 
 def _moments(x: jax.Array) -> jax.Array:
@@ -169,28 +184,38 @@ class SetEmbedding(nnx.Module):
     """Exchangeable rows x[n, k]: moments, and the mean of a learned function of the rows."""
 
     def __init__(
-        self, shape: tuple[int, ...], masked: bool, context: int, width: int, rngs: nnx.Rngs
+        self,
+        shape: tuple[int, ...],
+        masked: bool,
+        context: int,
+        width: int,
+        random: np.random.Generator,
     ) -> None:
         """`shape`: (n, k) of one x."""
         self.count, self.columns = shape
         moments = 2 * self.columns + self.columns * (self.columns - 1) // 2
         self.standard = Standardiser(moments, masked)
         self.rows = Standardiser(self.columns, masked)
-        self.each = Perceptron((self.rows.size, width, width), rngs)
+        self.each = Perceptron((self.rows.size, width, width), random)
         self.summary = self.standard.size
         self.size = self.summary + context
-        self.network = Perceptron((self.summary + width, width, context), rngs)
+        self.network = Perceptron((self.summary + width, width, context), random)
 
     def fit(self, pilot: np.ndarray) -> None:
         """Learns the scales from x[N, n, k]."""
         self.rows.fit(pilot.reshape(-1, self.columns)[:20_000])
         self.standard.fit(np.asarray(jax.vmap(_moments)(jnp.asarray(pilot))))
 
-    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Context float32[B, size] and summary float32[B, summary] of x[B, n, k]."""
-        summary = self.standard(jax.vmap(_moments)(x))
+    def prepare(self, x: jax.Array) -> Prepared:
+        """Summary float32[B, summary] and rows float32[B, n, .] of x[B, n, k]."""
         rows = self.rows(jnp.reshape(x, (-1, self.columns)))
-        learned = jnp.reshape(jax.nn.silu(self.each(rows)), (x.shape[0], self.count, -1))
-        pooled = jnp.mean(learned, axis=1)
+        rows = jnp.reshape(rows, (x.shape[0], self.count, -1))
+        return self.standard(jax.vmap(_moments)(x)), rows
+
+    def learn(self, ready: Prepared) -> jax.Array:
+        """Context float32[B, size]."""
+        summary, rows = ready
+        learned = jax.nn.silu(self.each(jnp.reshape(rows, (-1, rows.shape[-1]))))
+        pooled = jnp.mean(jnp.reshape(learned, (rows.shape[0], self.count, -1)), axis=1)
         deep = self.network(jnp.concatenate([summary, pooled], axis=-1))
-        return jnp.concatenate([summary, deep], axis=-1), summary
+        return jnp.concatenate([summary, deep], axis=-1)

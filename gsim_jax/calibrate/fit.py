@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +14,16 @@ import numpy as np
 
 from gsim_jax.calibrate import train
 from gsim_jax.calibrate.coordinates import FAR, Coordinates, coordinates_of
-from gsim_jax.calibrate.network import Architecture, choose_embedding
+from gsim_jax.calibrate.network import Architecture, Network, choose_embedding
 from gsim_jax.calibrate.posterior import Info, Posterior, split_observed
+from gsim_jax.calibrate.simulations import PIECE, Source, simulate_many
 from gsim_jax.calibrate.train import Estimator, Recipe
 from gsim_jax.task import InputError, Problem
 
 #: Data sets that scales are learned from, and from which training starts.
 PILOT = 2048
+#: Numbers that a pilot may hold in all.
+_PILOT_NUMBERS = 1 << 25
 #: Share of a posterior that a truncation may cut off on each side of each coordinate, draws that
 #: its quantiles are read from, and how much of its width is added.
 _CUT, _DRAWS, _MARGIN = 1e-3, 4000, 0.1
@@ -155,12 +159,10 @@ def fit(
     plan = Architecture(
         run.bounded, shape, choose_embedding(embedding, shape, exchangeable), **architecture
     )
-    posterior: Posterior | None = None
-    for r in range(rounds):
-        posterior = run.round(r, plan, box, observed, gaps, posterior)
-        if r + 1 < rounds:
-            box = run.truncate(posterior, r)
-    assert posterior is not None
+    posterior = run.round(0, plan, box, observed, gaps)
+    for r in range(1, rounds):
+        box = run.truncate(posterior, r)
+        posterior = run.round(r, plan, box, observed, gaps)
     return posterior
 
 
@@ -180,6 +182,16 @@ def _check_rounds(rounds: int, ensemble: int, several: bool, coordinates: Coordi
         raise InputError(tuple(Problem("rounds", text) for text in problems))
 
 
+class _Pilot(NamedTuple):
+    """Usable simulations y[N, d], x[N, ...] of `count`; share with gaps; whether masks matter."""
+
+    y: np.ndarray
+    x: np.ndarray
+    count: int
+    incomplete: float
+    masked: bool
+
+
 class _Run:
     """One fit: what all of its rounds share."""
 
@@ -195,7 +207,7 @@ class _Run:
         self.simulations, self.lost = 0, 0.0
         self.bounded = (True,) * coordinates.dimension if rounds > 1 else coordinates.bounded
         self.estimator: Estimator | None = None
-        self.stored: tuple[Any, Any] | None = None
+        self.source = Source(self._draw, self._simulate)
 
     def everything(self) -> np.ndarray:
         """The box that holds all of the prior."""
@@ -223,93 +235,119 @@ class _Run:
     def _tick(self, share: float) -> None:
         self.progress((self.trainings + share) / self.pieces)
 
-    def _pilot(
-        self, plan: Architecture, box: np.ndarray, gaps: bool, number: int
-    ) -> tuple[Architecture, np.ndarray, np.ndarray, float]:
-        """A sample to learn scales from: the stored simulations, or as many as a pilot takes."""
-        budget = self.budget
-        count = PILOT
-        if not budget.online:
-            assert budget.simulations is not None
-            count = budget.simulations // self.rounds
-            count += budget.simulations % self.rounds if number == self.rounds - 1 else 0
-        key = jax.random.fold_in(jax.random.fold_in(self.key, 1), number)
-        source = self.estimator or Estimator(plan, None, _same, self.recipe, self._draw,
-                                             self._simulate)  # fmt: skip
-        y, x = train.simulate_batch(source, jnp.asarray(box), key, count)
-        good = np.asarray(train.usable(x))
-        if good.sum() < 2:
+    def _count(self, number: int) -> int | None:
+        """Simulations to store in this round; None online."""
+        if self.budget.online:
+            return None
+        assert self.budget.simulations is not None
+        each, rest = divmod(self.budget.simulations, self.rounds)
+        return each + (rest if number == self.rounds - 1 else 0)
+
+    def _simulations(
+        self, plan: Architecture, box: jax.Array, count: int, stream: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Usable y and x, in pieces; counts the others."""
+        key = jax.random.fold_in(self.key, stream)
+        for y, x, good in simulate_many(self.source, count, box, key):
+            asked = min(count, len(good))
+            count -= asked
+            self.simulations += asked
+            self.lost += float(asked - good.sum())
+            yield y[good], np.asarray(x)[good]
+
+    def _pilot(self, plan: Architecture, box: jax.Array, gaps: bool, number: int) -> _Pilot:
+        """A sample to learn scales from; a fixed budget counts it."""
+        # Large data sets: fewer of them, so that the sample fits into memory.
+        count = max(min(PILOT, _PILOT_NUMBERS // max(math.prod(plan.x), 1)), PIECE)
+        count = min(count, self._count(number) or count)
+        pieces = list(self._simulations(plan, box, count, 10 * number + 1))
+        y, x = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+        if len(y) < 2:
             text = (
-                f"simulate: expected finite results; {count - int(good.sum())} of {count} data "
-                "sets from the prior hold none"
+                f"simulate: expected finite results; {count - len(y)} of {count} data sets from "
+                "the prior hold none"
             )
             raise InputError((Problem("simulate", text),))
-        if self.estimator is None:
-            missing = bool(np.isnan(np.asarray(x)[good]).any())
-            plan = replace(plan, masked=gaps or missing)
-        self.simulations += count
-        self.lost += float(count - good.sum())
-        if not budget.online:
-            self.stored = (y[good], x[good])
-        kept = slice(0, PILOT)
-        x = np.asarray(x)[good][kept]
-        return (
-            plan,
-            np.asarray(y)[good][kept],
-            x,
-            float(np.isnan(x).reshape(len(x), -1).any(1).mean()),
-        )
+        incomplete = np.isnan(x).reshape(len(x), -1).any(axis=1)
+        return _Pilot(y, x, count, float(incomplete.mean()), gaps or bool(incomplete.any()))
+
+    def _prepare(self, x: np.ndarray, weights: jax.Array, fixed: Any) -> Any:
+        """Data sets as prepared, by pieces of one size: one program for all."""
+        assert self.estimator is not None
+        pieces = []
+        for at in range(0, len(x), PIECE):
+            piece = x[at : at + PIECE]
+            padded = np.concatenate([piece, np.repeat(piece[:1], PIECE - len(piece), axis=0)])
+            ready = train.prepare(self.estimator, weights, fixed, padded)
+            pieces.append(jax.tree.map(lambda leaf: np.asarray(leaf)[: len(piece)], ready))  # noqa: B023
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
 
     def round(
         self, number: int, plan: Architecture, box: np.ndarray | None, observed: np.ndarray,
-        gaps: bool, before: Posterior | None,
+        gaps: bool,
     ) -> Posterior:  # fmt: skip
         """One round: simulate in the box, train the networks."""
-        region = self.everything() if box is None else box
-        plan, y, x, incomplete = self._pilot(plan, region, gaps, number)
-        weights, traces, fixed = [], [], None
+        region = jnp.asarray(self.everything() if box is None else box)
+        pilot = self._pilot(plan, region, gaps, number)
+        plan = self.estimator.plan if self.estimator else replace(plan, masked=pilot.masked)
+        weights, traces, ready, stored = [], [], None, None
+        fixed: Any = None
         for m in range(self.ensemble):
-            seed = int(jax.random.bits(jax.random.fold_in(self.key, 1000 * number + m + 2)))
-            network = train.build_network(self.estimator.plan if self.estimator else plan, seed)
-            network.start(y, x)
-            graph, unravel, flat, fixed = train.take_apart(network)
-            if self.estimator is None:
-                self.estimator = Estimator(
-                    plan, graph, unravel, self.recipe, self._draw, self._simulate
-                )
-            found, trace = self._train(flat, fixed, region, number, m)
+            seed = _seed(self.key, 10 * number + 2, m)
+            network = Network(plan, seed)
+            network.fit(pilot.x)
+            if ready is None:
+                estimator, flat, fixed = Estimator.of(plan, network)
+                self.estimator = self.estimator or estimator
+                ready = self._prepare(pilot.x, flat, fixed)
+            network.start(pilot.y, ready[0])
+            _, flat, fixed = Estimator.of(plan, network)
+            assert self.estimator is not None
+            if stored is None and not self.budget.online:
+                stored = self._store(pilot, ready, flat, fixed, region, number)
+            found, trace = self._train(flat, fixed, region, stored, number, m)
             self.trainings += 1
             weights.append(found)
             traces.append(trace)
         assert self.estimator is not None
         self.simulations += sum(t.simulations for t in traces) if self.budget.online else 0
         self.lost += sum(t.lost * t.simulations for t in traces)
-        info = self._info(number, region if box is not None else None, traces[0], incomplete)
+        info = self._info(number, box, traces[0], pilot.incomplete)
         return Posterior(
             self.coordinates, self.estimator, np.stack(weights), fixed, box, observed, info
         )
 
+    def _store(
+        self, pilot: _Pilot, ready: Any, weights: jax.Array, fixed: Any, box: jax.Array, number: int
+    ) -> tuple[Any, Any]:
+        """The simulations of a fixed budget, the pilot's among them, prepared and usable."""
+        assert self.estimator is not None
+        y, pieces = [pilot.y], [ready]
+        more = (self._count(number) or 0) - pilot.count
+        for fresh, x in self._simulations(self.estimator.plan, box, max(more, 0), 10 * number + 3):
+            if len(fresh):
+                y.append(fresh)
+                pieces.append(self._prepare(x, weights, fixed))
+        joined = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)), *pieces)
+        return jnp.asarray(np.concatenate(y)), joined
+
     def _train(
-        self, flat: jax.Array, fixed: Any, box: np.ndarray, number: int, member: int
+        self, flat: jax.Array, fixed: Any, box: jax.Array, stored: Any, number: int, member: int
     ) -> tuple[np.ndarray, train.Trace]:
-        key = jax.random.fold_in(jax.random.fold_in(self.key, 2 + number), member)
-        budget, estimator = self.budget, self.estimator
+        budget, recipe, estimator = self.budget, self.recipe, self.estimator
         assert estimator is not None
         if budget.online:
             steps = None
             if budget.simulations is not None:
-                steps = max(budget.simulations // self.pieces // self.recipe.batch, 1)
-            return train.train_online(
-                estimator, flat, fixed, jnp.asarray(box), key, steps=steps, until=self._until(),
-                progress=self._tick,
-            )  # fmt: skip
-        assert self.stored is not None
-        per_epoch = max(len(self.stored[0]) // self.recipe.batch, 1)
+                steps = max(budget.simulations // self.pieces // recipe.batch, 1)
+            key = jax.random.fold_in(jax.random.fold_in(self.key, 10 * number + 4), member)
+            limits = train.Limits(steps, self._until(), self._tick)
+            return train.train_online(estimator, recipe, self.source, flat, fixed, box, key, limits)
+        per_epoch = max(len(stored[0]) // recipe.batch, 1)
         epochs = int(np.clip(_MOST_STEPS // per_epoch, _LEAST_EPOCHS, _MOST_EPOCHS))
-        return train.train_stored(
-            estimator, flat, fixed, self.stored, key, epochs=epochs, until=self._until(),
-            progress=self._tick,
-        )  # fmt: skip
+        limits = train.Limits(epochs, self._until(), self._tick)
+        seed = _seed(self.key, 10 * number + 5, member)
+        return train.train_stored(estimator, recipe, flat, fixed, stored, seed, limits)
 
     def truncate(self, posterior: Posterior, number: int) -> np.ndarray:
         """The box that holds the posterior's draws but for a small share, with a margin."""
@@ -347,5 +385,7 @@ class _Run:
         )  # fmt: skip
 
 
-def _same(x: Any) -> Any:
-    return x
+def _seed(key: jax.Array, *numbers: int) -> int:
+    """A seed for the host that follows from a key."""
+    words = [int(word) for word in np.ravel(jax.random.key_data(key))]
+    return int(np.random.SeedSequence([*words, *numbers]).generate_state(1, np.uint64)[0])

@@ -40,6 +40,16 @@ class Fixed(nnx.Variable):
     """A number that data set once and training leaves alone."""
 
 
+def zeros(*shape: int) -> jax.Array:
+    """float32 zeros; made on the host, where nothing is compiled for each shape."""
+    return jnp.asarray(np.zeros(shape, np.float32))
+
+
+def lecun(random: np.random.Generator, shape: tuple[int, ...]) -> jax.Array:
+    """Normal weights of variance 1 / inputs (LeCun et al. 1998), the inputs on the axis before."""
+    return jnp.asarray((random.normal(size=shape) / np.sqrt(shape[-2])).astype(np.float32))
+
+
 @dataclass(frozen=True)
 class FlowShape:
     """Sizes of a flow.
@@ -79,21 +89,26 @@ class Conditioner(nnx.Module):
     """
 
     def __init__(
-        self, degrees: np.ndarray, context: int, size: int, width: int, blocks: int, rngs: nnx.Rngs
+        self,
+        degrees: np.ndarray,
+        context: int,
+        size: int,
+        width: int,
+        blocks: int,
+        random: np.random.Generator,
     ) -> None:
         """`size`: parameters per variable. They start at 0, where the layer is the identity."""
         d = len(degrees)
         self.degrees = tuple(int(g) for g in degrees)
         self.width, self.blocks = width, blocks
-        normal = jax.nn.initializers.lecun_normal()
-        self.enter = nnx.Param(normal(rngs.params(), (d, width)))
-        self.context = nnx.Param(normal(rngs.params(), (context, (blocks + 1) * width)))
-        self.bias = nnx.Param(jnp.zeros(((blocks + 1) * width,)))
-        self.first = nnx.Param(normal(rngs.params(), (blocks, width, width)))
-        # Blocks start as the identity.
-        self.second = nnx.Param(0.1 * normal(rngs.params(), (blocks, width, width)))
-        self.leave = nnx.Param(jnp.zeros((width, size, d)))
-        self.free = nnx.Param(jnp.zeros((size, d)))
+        self.enter = nnx.Param(lecun(random, (d, width)))
+        self.context = nnx.Param(lecun(random, (context, (blocks + 1) * width)))
+        self.bias = nnx.Param(zeros((blocks + 1) * width))
+        self.first = nnx.Param(lecun(random, (blocks, width, width)))
+        # Blocks start near the identity.
+        self.second = nnx.Param(0.1 * lecun(random, (blocks, width, width)))
+        self.leave = nnx.Param(zeros(width, size, d))
+        self.free = nnx.Param(zeros(size, d))
 
     def _masks(self) -> list[np.ndarray]:
         degrees = np.asarray(self.degrees)
@@ -138,17 +153,17 @@ class Conditioner(nnx.Module):
 class Layer(nnx.Module):
     """One map of all variables onto the unit cube."""
 
-    def __init__(self, shape: FlowShape, number: int, rngs: nnx.Rngs) -> None:
+    def __init__(self, shape: FlowShape, number: int, random: np.random.Generator) -> None:
         """The layer `number` of a flow; number 0 takes the variables as they are."""
         d = len(shape.bounded)
         self.shape, self.number = shape, number
         size = spline_size(shape.bins) + (2 if number == 0 else 0)
         degrees = shape.degrees(number)
-        self.network = Conditioner(degrees, shape.context, size, shape.width, shape.blocks, rngs)
+        self.network = Conditioner(degrees, shape.context, size, shape.width, shape.blocks, random)
         if number == 0:
-            self.linear = nnx.Param(jnp.zeros((shape.summary, d)))
-            self.before = nnx.Param(jnp.zeros((d, d)))
-            self.unit = Fixed(jnp.ones((d,)))
+            self.linear = nnx.Param(zeros(shape.summary, d))
+            self.before = nnx.Param(zeros(d, d))
+            self.unit = Fixed(zeros(d) + 1)
 
     def prepare(self, context: jax.Array, summary: jax.Array) -> tuple[jax.Array, jax.Array]:
         """What the input adds, computed once for all passes of sampling."""
@@ -216,10 +231,10 @@ class Layer(nnx.Module):
 class Flow(nnx.Module):
     """Density of variables given a context and a summary that enters linearly."""
 
-    def __init__(self, shape: FlowShape, rngs: nnx.Rngs) -> None:
+    def __init__(self, shape: FlowShape, random: np.random.Generator) -> None:
         """Uniform on [0, 1] and near the standard normal on the line, until it is trained."""
         self.shape = shape
-        self.layers = nnx.List([Layer(shape, n, rngs) for n in range(shape.layers)])
+        self.layers = nnx.List([Layer(shape, n, random) for n in range(shape.layers)])
 
     def start_at(self, weights: np.ndarray, before: np.ndarray, centre: np.ndarray,
                  spread: np.ndarray) -> None:  # fmt: skip

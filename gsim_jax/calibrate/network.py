@@ -6,11 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from gsim_jax.calibrate.embedding import SetEmbedding, VectorEmbedding
+from gsim_jax.calibrate.embedding import Prepared, SetEmbedding, VectorEmbedding
 from gsim_jax.calibrate.flow import Flow, FlowShape
 from gsim_jax.calibrate.trajectory import TrajectoryEmbedding
 from gsim_jax.task import InputError, Problem
@@ -95,34 +94,42 @@ def choose_embedding(name: str | None, shape: tuple[int, ...], exchangeable: boo
 class Network(nnx.Module):
     """A density of coordinates y given a data set x."""
 
-    def __init__(self, plan: Architecture, rngs: nnx.Rngs) -> None:
-        """`plan`: what it is built from."""
+    def __init__(self, plan: Architecture, seed: int) -> None:
+        """`plan`: what it is built from; every weight follows from the seed."""
+        random = np.random.default_rng(seed)
         build = EMBEDDINGS[plan.embedding]
-        self.embedding = build(plan.x, plan.masked, plan.context, plan.features, rngs)
+        self.embedding = build(plan.x, plan.masked, plan.context, plan.features, random)
         shape = FlowShape(
             plan.bounded, self.embedding.size, self.embedding.summary, plan.layers, plan.bins,
             plan.width, plan.blocks, plan.groups,
         )  # fmt: skip
-        self.flow = Flow(shape, rngs)
+        self.flow = Flow(shape, random)
 
-    def log_prob(self, y: jax.Array, x: jax.Array) -> jax.Array:
-        """Log density float32[B] of y[B, d] given x[B or 1, ...], in nats."""
-        return self.flow.log_prob(y, *self.embedding(x))
+    def prepare(self, x: jax.Array) -> Prepared:
+        """What can be made of x[B, ...] without learning."""
+        return self.embedding.prepare(x)
 
-    def draw(self, base: jax.Array, x: jax.Array) -> jax.Array:
-        """Draws y[B, d] from uniform numbers base[B, d] given x[1 or B, ...]."""
-        return self.flow.transform(base, *self.embedding(x))
+    def log_prob(self, y: jax.Array, ready: Prepared) -> jax.Array:
+        """Log density float32[B] of y[B, d] given data sets as prepared (B or 1), in nats."""
+        return self.flow.log_prob(y, self.embedding.learn(ready), ready[0])
 
-    def start(self, y: np.ndarray, x: np.ndarray) -> None:
-        """Learns scales from a pilot sample and starts at the linear regression of y on x.
+    def draw(self, base: jax.Array, ready: Prepared) -> jax.Array:
+        """Draws y[B, d] from uniform numbers base[B, d] given data sets as prepared (B or 1)."""
+        return self.flow.transform(base, self.embedding.learn(ready), ready[0])
+
+    def fit(self, x: np.ndarray) -> None:
+        """Learns the scales of x from a pilot sample x[N, ...], NaN where missing."""
+        self.embedding.fit(x)
+
+    def start(self, y: np.ndarray, summary: np.ndarray) -> None:
+        """Starts at the linear regression of y on the summary.
 
         Args:
             y: float[N, d].
-            x: float[N, ...], NaN where missing.
+            summary: float[N, summary], of the same data sets.
         """
-        self.embedding.fit(x)
-        summary = np.asarray(self.embedding(jnp.asarray(x))[1], float)
-        self.flow.start_at(*_regression(summary, np.asarray(y, float), self.flow.shape))
+        columns = np.asarray(summary, float), np.asarray(y, float)
+        self.flow.start_at(*_regression(*columns, self.flow.shape))
 
 
 def _regression(

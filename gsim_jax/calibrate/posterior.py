@@ -63,7 +63,8 @@ def _sample(
     """Draws y[count, d] for one x, of one network, a batch at a time."""
     d = len(estimator.plan.bounded)
     network = estimator.network(weights, fixed)
-    context, summary = network.embedding(x[None])
+    ready = network.prepare(x[None])
+    context, summary = network.embedding.learn(ready), ready[0]
     size = min(count, _BATCH)
     batches = -(-count // size)
     base = jax.random.uniform(key, (batches, size, d))
@@ -77,7 +78,8 @@ def _density(
     """Log density float32[M, n] of y[n, d] for one x, of M networks."""
 
     def one(flat: jax.Array) -> jax.Array:
-        return estimator.network(flat, fixed).log_prob(y, x[None])
+        network = estimator.network(flat, fixed)
+        return network.log_prob(y, network.prepare(x[None]))
 
     return jax.lax.map(one, weights)
 

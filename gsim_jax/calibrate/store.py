@@ -13,11 +13,10 @@ import numpyro.distributions as dist
 import xarray as xr
 from jax.flatten_util import ravel_pytree
 
-from gsim_jax.calibrate import train
 from gsim_jax.calibrate.coordinates import coordinates_of
-from gsim_jax.calibrate.network import Architecture
+from gsim_jax.calibrate.network import Architecture, Network
 from gsim_jax.calibrate.posterior import Info, Posterior
-from gsim_jax.calibrate.train import Estimator, Recipe
+from gsim_jax.calibrate.train import Estimator
 from gsim_jax.simulator.parameters import ParameterSpace
 from gsim_jax.task import InputError, Problem
 
@@ -97,8 +96,7 @@ def load(path: Path, prior: Any = None) -> Posterior:
         text = "prior: expected the prior of the fit; its kind could not be stored in the file"
         raise InputError((Problem("prior", text, file=str(path)),))
     plan = Architecture.from_json(description["plan"])
-    network = train.build_network(plan, 0)
-    graph, unravel, flat, fixed = train.take_apart(network)
+    estimator, flat, fixed = Estimator.of(plan, Network(plan, 0))
     ravelled, back = ravel_pytree(fixed)
     weights, numbers = networks["weights"].values, networks["fixed"].values
     if weights.shape[1:] != flat.shape or numbers.shape != ravelled.shape:
@@ -112,7 +110,7 @@ def load(path: Path, prior: Any = None) -> Posterior:
         info[name] = tuple(value) if isinstance(value, list) else value
     return Posterior(
         coordinates_of(restore(description["prior"]) if prior is None else prior),
-        Estimator(plan, graph, unravel, Recipe(), None, None),
+        estimator,
         weights,
         back(jnp.asarray(numbers)),
         networks["box"].values if "box" in networks else None,

@@ -25,11 +25,10 @@ from flax import nnx
 from jax.flatten_util import ravel_pytree
 
 from gsim_jax.calibrate.network import Architecture, Network
+from gsim_jax.calibrate.simulations import Source, usable
 from gsim_jax.compilation import lanes_jit
 from gsim_jax.task import InputError, Problem
 
-#: (y float32[d], box float32[2, d], key) -> x: what is simulated, on the flow's coordinates.
-Simulate = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 #: Online, a call of the compiled loop takes about so many steps.
 CHUNK = 100
 #: Share of a fixed budget that is held out, and bounds of its size.
@@ -73,33 +72,28 @@ class Estimator:
         plan: what the network is built from.
         graph: structure of the network.
         unravel: flat vector -> its weights.
-        recipe: how it is trained.
-        draw: key -> y, one draw from the prior; None where training needs a stored sample.
-        simulate: see `Simulate`.
     """
 
     plan: Architecture
     graph: Any
     unravel: Callable[[jax.Array], Any]
-    recipe: Recipe
-    draw: Callable[[jax.Array, jax.Array], jax.Array] | None
-    simulate: Simulate | None
+
+    @classmethod
+    def of(cls, plan: Architecture, network: Network) -> tuple[Estimator, jax.Array, Any]:
+        """The estimator, the flat weights and the fixed numbers of a network."""
+        graph, weights, fixed = nnx.split(network, nnx.Param, ...)
+        flat, unravel = ravel_pytree(weights)
+        return cls(plan, graph, unravel), flat, fixed
 
     def network(self, weights: jax.Array, fixed: Any) -> Network:
         """The network with these numbers."""
         return nnx.merge(self.graph, self.unravel(weights), fixed)
 
 
-def take_apart(network: Network) -> tuple[Any, Callable[[jax.Array], Any], jax.Array, Any]:
-    """Graph, unravel, flat weights and fixed numbers of a network."""
-    graph, weights, fixed = nnx.split(network, nnx.Param, ...)
-    flat, unravel = ravel_pytree(weights)
-    return graph, unravel, flat, fixed
-
-
-def build_network(plan: Architecture, seed: int) -> Network:
-    """An untrained network; every weight follows from the seed."""
-    return Network(plan, nnx.Rngs(seed))
+@partial(lanes_jit, static_argnums=(0,))
+def prepare(estimator: Estimator, weights: jax.Array, fixed: Any, x: jax.Array) -> Any:
+    """Data sets x[B, ...] as the network's embedding prepares them."""
+    return estimator.network(weights, fixed).prepare(x)
 
 
 def begin(weights: jax.Array) -> State:
@@ -112,24 +106,17 @@ def _adam() -> optax.GradientTransformation:
     return optax.scale_by_adam(b2=0.99)
 
 
-def usable(x: jax.Array) -> jax.Array:
-    """bool[B]: data sets of x[B, ...] in which anything is finite."""
-    return jnp.any(jnp.isfinite(jnp.reshape(x, (x.shape[0], -1))), axis=1)
-
-
 def _loss(
-    estimator: Estimator, weights: jax.Array, fixed: Any, y: jax.Array, x: jax.Array
+    estimator: Estimator, weights: jax.Array, fixed: Any, y: jax.Array, ready: Any, good: jax.Array
 ) -> jax.Array:
-    """Mean negative log density of the usable data sets."""
-    good = usable(x)
-    # What is not usable still runs through the network: as plain numbers, for finite gradients.
-    log_prob = estimator.network(weights, fixed).log_prob(y, x)
+    """Sum of the negative log densities of the data sets that count, over the batch's size."""
+    # The others still run through the network: as plain numbers, for finite gradients.
+    log_prob = estimator.network(weights, fixed).log_prob(y, ready)
     return -jnp.sum(jnp.where(good, log_prob, 0.0)) / jnp.maximum(jnp.sum(good), 1)
 
 
-def _update(estimator: Estimator, state: State, gradient: jax.Array, share: jax.Array) -> State:
+def _update(recipe: Recipe, state: State, gradient: jax.Array, share: jax.Array) -> State:
     """One step of AdamW with clipping and a cosine schedule at `share` of the training."""
-    recipe = estimator.recipe
     warm = jnp.minimum(share / recipe.warm, 1.0)
     past = jnp.clip((share - recipe.warm) / (1.0 - recipe.warm), 0.0, 1.0)
     rate = recipe.rate * warm * (0.01 + 0.99 * 0.5 * (1.0 + jnp.cos(math.pi * past)))
@@ -145,18 +132,19 @@ def _update(estimator: Estimator, state: State, gradient: jax.Array, share: jax.
     return State(weights, average, moments)
 
 
-def _train(
-    estimator: Estimator, steps: int, state: State, fixed: Any, data: Any, box: jax.Array,
-    share: jax.Array, key: jax.Array,
+def _train_online(
+    estimator: Estimator, recipe: Recipe, source: Source, steps: int, state: State, fixed: Any,
+    box: jax.Array, share: jax.Array, key: jax.Array,
 ) -> tuple[State, jax.Array, jax.Array]:  # fmt: skip
-    """So many steps.
+    """So many steps, each on its own simulations.
 
     Args:
         estimator: static.
+        recipe: static.
+        source: static.
         steps: static.
         state: given away.
         fixed: numbers that training leaves alone.
-        data: (y[N, d], x[N, ...]) of a fixed budget, or None: simulate.
         box: float32[2, d], region of the coordinates.
         share: float32[2], shares of the training at the first step and per step.
         key: of this call.
@@ -164,53 +152,66 @@ def _train(
     Returns:
         The state after; mean loss; share of the simulations that gave nothing.
     """
-    batch = estimator.recipe.batch
-    rows = None
-    if data is not None:
-        rows = jax.random.permutation(key, data[0].shape[0])[: steps * batch]
-        rows = jnp.reshape(rows, (steps, batch))
 
-    def step(state: State, at: tuple[jax.Array, Any]) -> tuple[State, Any]:
-        number, chosen = at
-        if data is not None:
-            y, x = data[0][chosen], data[1][chosen]
-        else:
-            y, x = fresh(estimator, box, jax.random.fold_in(key, number), batch)
-        loss, gradient = jax.value_and_grad(partial(_loss, estimator))(state.weights, fixed, y, x)
-        state = _update(estimator, state, gradient, share[0] + share[1] * number)
-        return state, (loss, jnp.mean(~usable(x)))
+    def step(state: State, number: jax.Array) -> tuple[State, Any]:
+        y, x = source.batch(box, jax.random.fold_in(key, number), recipe.batch)
+        ready, good = estimator.network(state.weights, fixed).prepare(x), usable(x)
+        loss, gradient = jax.value_and_grad(partial(_loss, estimator))(
+            state.weights, fixed, y, ready, good
+        )
+        state = _update(recipe, state, gradient, share[0] + share[1] * number)
+        return state, (loss, jnp.mean(~good))
 
-    state, (losses, lost) = jax.lax.scan(step, state, (jnp.arange(steps), rows))
+    state, (losses, lost) = jax.lax.scan(step, state, jnp.arange(steps))
     return state, jnp.mean(losses), jnp.mean(lost)
 
 
-def fresh(
-    estimator: Estimator, box: jax.Array, key: jax.Array, count: int
-) -> tuple[jax.Array, jax.Array]:
-    """Coordinates float32[count, d] from the prior, and data sets x[count, ...] simulated there."""
-    assert estimator.draw is not None
-    assert estimator.simulate is not None
-    first, second = jax.random.split(key)
-    keys = jax.random.split(first, count)
-    y = jax.vmap(estimator.draw, in_axes=(0, None))(keys, box)
-    keys = jax.random.split(second, count)
-    x = jax.vmap(estimator.simulate, in_axes=(0, None, 0))(y, box, keys)
-    x = jnp.where(jnp.isfinite(x), x, jnp.nan).astype(jnp.float32)
-    return y, x
+def _train_stored(
+    estimator: Estimator, recipe: Recipe, checks: int, state: State, fixed: Any, data: Any,
+    rows: jax.Array, share: jax.Array,
+) -> tuple[State, jax.Array, jax.Array]:  # fmt: skip
+    """One epoch: a step per row of `rows`; the last `checks` only measure the held-out loss.
+
+    They run the same program as the steps do, gradient and all, and leave the state as it is: a
+    program of their own would take as long to compile as it saves.
+
+    Args:
+        estimator: static.
+        recipe: static.
+        checks: static.
+        state: given away.
+        fixed: numbers that training leaves alone.
+        data: y[N, d] and data sets as prepared.
+        rows: int32[steps + checks, batch], data sets of each step; -1 for none.
+        share: float32[2], shares of the training at the first step and per step.
+
+    Returns:
+        The state after; mean loss; held-out loss of the averaged weights.
+    """
+    steps = rows.shape[0] - checks
+
+    def step(state: State, at: tuple[jax.Array, jax.Array]) -> tuple[State, jax.Array]:
+        number, chosen = at
+        y, ready = jax.tree.map(lambda leaf: leaf[chosen], data)
+        checking = number >= steps
+        weights = jnp.where(checking, state.average, state.weights)
+        loss, gradient = jax.value_and_grad(partial(_loss, estimator))(
+            weights, fixed, y, ready, chosen >= 0
+        )
+        after = _update(recipe, state, gradient, share[0] + share[1] * number)
+        kept = jax.tree.map(lambda old, new: jnp.where(checking, old, new), state, after)
+        return kept, loss
+
+    state, losses = jax.lax.scan(step, state, (jnp.arange(rows.shape[0]), rows))
+    weight = jnp.sum(rows[steps:] >= 0, axis=1).astype(jnp.float32)
+    held_out = jnp.sum(losses[steps:] * weight) / jnp.sum(weight)
+    return state, jnp.mean(losses[:steps]), held_out
 
 
-train_steps = lanes_jit(_train, static_argnums=(0, 1), donate_argnums=(2,))
-"""`_train`, compiled: one program per estimator and number of steps."""
-simulate_batch = lanes_jit(fresh, static_argnums=(0, 3))
-"""`fresh`, compiled."""
-
-
-@partial(lanes_jit, static_argnums=(0,))
-def held_out_loss(
-    estimator: Estimator, weights: jax.Array, fixed: Any, y: jax.Array, x: jax.Array
-) -> jax.Array:
-    """Mean negative log density of stored data sets, in nats."""
-    return _loss(estimator, weights, fixed, y, x)
+online_steps = lanes_jit(_train_online, static_argnums=(0, 1, 2, 3), donate_argnums=(4,))
+"""`_train_online`, compiled."""
+stored_epoch = lanes_jit(_train_stored, static_argnums=(0, 1, 2), donate_argnums=(3,))
+"""`_train_stored`, compiled."""
 
 
 @dataclass
@@ -234,77 +235,92 @@ class Trace:
     seconds: float = 0.0
 
 
+class Limits(NamedTuple):
+    """When a training ends.
+
+    Attributes:
+        steps: gradient steps, or epochs over stored simulations; None for no limit.
+        until: `time.perf_counter()` at which to stop; None for no limit.
+        progress: told the share that is done.
+    """
+
+    steps: int | None
+    until: float | None
+    progress: Callable[[float], None]
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is up."""
+        return self.until is not None and time.perf_counter() >= self.until
+
+
 def train_online(
-    estimator: Estimator, weights: jax.Array, fixed: Any, box: jax.Array, key: jax.Array, *,
-    steps: int | None, until: float | None, progress: Callable[[float], None],
+    estimator: Estimator, recipe: Recipe, source: Source, weights: jax.Array, fixed: Any,
+    box: jax.Array, key: jax.Array, limits: Limits,
 ) -> tuple[np.ndarray, Trace]:  # fmt: skip
     """Trains on fresh simulations.
 
     Args:
         estimator: the network's structure.
+        recipe: how to train.
+        source: what is simulated.
         weights: where to start.
         fixed: numbers that training leaves alone.
         box: float32[2, d], region of the coordinates.
         key: all draws follow from it, given the number of steps.
-        steps: how many; None to go on until the time is up.
-        until: `time.perf_counter()` at which to stop.
-        progress: told the share that is done.
+        limits: steps, or the time.
 
     Returns:
         The averaged weights, and how it went.
     """
-    if steps is None and until is None:
-        raise ValueError("expected steps or until")
     begun, trace, state = time.perf_counter(), Trace(), begin(weights)
-    chunk = CHUNK if steps is None else max(1, min(CHUNK, steps))
-    lost, calls, done = 0.0, 0, 0.0
-    compiled = begun
-    while done < 1.0:
-        ahead = chunk / steps if steps is not None else _pace(compiled, calls, until, done)
+    chunk = CHUNK if limits.steps is None else max(1, min(CHUNK, limits.steps))
+    lost, calls, done, compiled = 0.0, 0, 0.0, begun
+    while done < 1.0 - 1e-6:
+        ahead = chunk / limits.steps if limits.steps else _pace(limits, compiled, calls, done)
         share = jnp.asarray([done, ahead / chunk], jnp.float32)
-        state, loss, gone = train_steps(
-            estimator, chunk, state, fixed, None, box, share, jax.random.fold_in(key, calls)
-        )
+        state, loss, gone = online_steps(
+            estimator, recipe, source, chunk, state, fixed, box, share,
+            jax.random.fold_in(key, calls),
+        )  # fmt: skip
         trace.losses.append(float(loss))
-        lost, calls = lost + float(gone), calls + 1
+        lost, calls, done = lost + float(gone), calls + 1, done + ahead
         if calls == 1:
             compiled = time.perf_counter()
-        done = min(done + ahead, 1.0) if done + ahead < 1.0 - 1e-6 else 1.0
-        if until is not None and time.perf_counter() >= until:
+        if limits.over:
             break
-        progress(done)
+        limits.progress(min(done, 1.0))
     trace.steps = calls * chunk
-    trace.simulations = trace.steps * estimator.recipe.batch
+    trace.simulations = trace.steps * recipe.batch
     trace.lost = lost / calls
     trace.seconds = time.perf_counter() - begun
     return np.asarray(state.average), trace
 
 
-def _pace(compiled: float, calls: int, until: float | None, done: float) -> float:
-    """Share of what is left of the time that the next call will take."""
-    assert until is not None
+def _pace(limits: Limits, compiled: float, calls: int, done: float) -> float:
+    """Share of the training that the next call will be, from the time that is left."""
+    assert limits.until is not None
     if calls < 2:  # the first call compiles, so its time says nothing
         return 1e-3
     now = time.perf_counter()
     each = (now - compiled) / (calls - 1)
-    return (1.0 - done) * min(1.0, each / max(until - now, 1e-9))
+    return (1.0 - done) * min(1.0, each / max(limits.until - now, 1e-9))
 
 
 def train_stored(
-    estimator: Estimator, weights: jax.Array, fixed: Any, data: tuple[Any, Any], key: jax.Array, *,
-    epochs: int, until: float | None, progress: Callable[[float], None],
+    estimator: Estimator, recipe: Recipe, weights: jax.Array, fixed: Any, data: tuple[Any, Any],
+    seed: int, limits: Limits,
 ) -> tuple[np.ndarray, Trace]:  # fmt: skip
     """Trains on stored simulations, and keeps the weights that predict held-out ones best.
 
     Args:
         estimator: the network's structure.
+        recipe: how to train.
         weights: where to start.
         fixed: numbers that training leaves alone.
-        data: y[N, d] and x[N, ...], all usable.
-        key: order of the simulations, and which are held out.
-        epochs: passes over the data.
-        until: `time.perf_counter()` at which to stop.
-        progress: told the share that is done.
+        data: y[N, d] and data sets as prepared, all usable.
+        seed: order of the simulations, and which are held out.
+        limits: epochs, and the time.
 
     Returns:
         The averaged weights of the best epoch, and how it went.
@@ -312,36 +328,39 @@ def train_stored(
     Raises:
         InputError: too few simulations.
     """
-    count = len(data[0])
+    assert limits.steps is not None
+    count, batch, epochs = len(data[0]), recipe.batch, limits.steps
     held = min(max(int(HELD_OUT * count), LEAST_HELD), MOST_HELD)
-    steps = (count - held) // estimator.recipe.batch
+    steps = (count - held) // batch
     if steps < 1:
-        need = held + estimator.recipe.batch
-        text = f"simulations: expected {need} or more with finite results; got {count}"
+        text = (
+            f"simulations: expected {held + batch} or more with finite results; got {count}: "
+            "raise simulations=, or lower the recipe's batch"
+        )
         raise InputError((Problem("simulations", text),))
     begun, trace, state = time.perf_counter(), Trace(), begin(weights)
-    order = jax.random.permutation(jax.random.fold_in(key, 0), count)
-    mine, others = order[held:], order[:held]
-    rest = data[0][others], data[1][others]
-    data = data[0][mine], data[1][mine]
-    box = jnp.zeros((2, data[0].shape[1]))
-    best, best_weights, patience = math.inf, np.asarray(weights), max(10, epochs // 4)
-    since = 0
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(count).astype(np.int32)
+    checks = -(-held // batch)
+    rest = np.full((checks, batch), -1, np.int32)
+    rest.ravel()[:held] = order[:held]
+    best, kept, since, patience = math.inf, np.asarray(weights), 0, max(10, epochs // 4)
     for epoch in range(epochs):
+        mine = generator.permutation(order[held:])[: steps * batch]
+        rows = jnp.asarray(np.concatenate([mine.reshape(steps, batch), rest]))
         share = jnp.asarray([epoch / epochs, 1.0 / (epochs * steps)], jnp.float32)
-        state, loss, _ = train_steps(
-            estimator, steps, state, fixed, data, box, share, jax.random.fold_in(key, epoch + 1)
+        state, loss, held_out = stored_epoch(
+            estimator, recipe, checks, state, fixed, data, rows, share
         )
         trace.losses.append(float(loss))
-        trace.held_out.append(float(held_out_loss(estimator, state.average, fixed, *rest)))
+        trace.held_out.append(float(held_out))
         since += 1
         if trace.held_out[-1] < best:
-            best, best_weights, since = trace.held_out[-1], np.array(state.average), 0
-        progress((epoch + 1) / epochs)
-        late = until is not None and time.perf_counter() >= until
-        if late or since >= patience:
+            best, kept, since = trace.held_out[-1], np.array(state.average), 0
+        limits.progress((epoch + 1) / epochs)
+        if limits.over or since >= patience:
             break
     trace.steps = len(trace.losses) * steps
     trace.simulations = count
     trace.seconds = time.perf_counter() - begun
-    return best_weights, trace
+    return kept, trace

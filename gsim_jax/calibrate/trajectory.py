@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from gsim_jax.calibrate.embedding import Perceptron, Standardiser
-from gsim_jax.calibrate.flow import Fixed
+from gsim_jax.calibrate.embedding import Perceptron, Prepared, Standardiser
+from gsim_jax.calibrate.flow import Fixed, zeros
 
 #: Rows in all up to which windows are learned from; beyond, moments have to do.
 MOST_ROWS = 1024
@@ -74,27 +74,32 @@ class TrajectoryEmbedding(nnx.Module):
     """Rows in time x[T, k], or exchangeable trajectories x[n, T, k]; NaN where missing."""
 
     def __init__(
-        self, shape: tuple[int, ...], masked: bool, context: int, width: int, rngs: nnx.Rngs
+        self,
+        shape: tuple[int, ...],
+        masked: bool,
+        context: int,
+        width: int,
+        random: np.random.Generator,
     ) -> None:
         """`shape`: of one x."""
         self.count = shape[0] if len(shape) == 3 else 1
         self.rows, self.columns = shape[-2:]
         self.masked, self.half = masked, max(width // 2, 8)
-        self.scale = Fixed(jnp.ones((self.columns,)))
+        self.scale = Fixed(zeros(self.columns) + 1)
         self.standard = Standardiser(2 * self._moments, masked)
         self.summary = self.standard.size
         self.size = self.summary + context
         pooled = 0
         if self.count > 1:
             self.single = Standardiser(2 * self._moments, masked)
-            self.each = Perceptron((self.single.size, width, width), rngs)
-            pooled += width
+            self.each = Perceptron((self.single.size, self.half, self.half), random)
+            pooled += self.half
         if self.windowed:
             self.levels = Standardiser(self.columns, masked)
             inputs = WINDOW * (self.levels.size + 1)
-            self.window = Perceptron((inputs, self.half, self.half), rngs)
+            self.window = Perceptron((inputs, self.half, self.half), random)
             pooled += self.half
-        self.network = Perceptron((self.summary + pooled, width, context), rngs)
+        self.network = Perceptron((self.summary + pooled, width, context), random)
 
     @property
     def windowed(self) -> bool:
@@ -127,37 +132,49 @@ class TrajectoryEmbedding(nnx.Module):
         if self.windowed:
             self.levels.fit(flat[:: max(len(flat) // 20_000, 1)])
 
-    def _windows(self, x: jax.Array) -> jax.Array:
-        """Mean of a learned function of windows of rows, float32[B, half]."""
-        rows = jnp.reshape(x, (-1, self.columns))
-        levels = jnp.reshape(self.levels(rows), (-1, self.rows, self.levels.size))
-        # Rows behind a trajectory's end hold nothing; a window counts where its middle does.
-        exists = jnp.any(jnp.isfinite(jnp.reshape(x, (-1, self.rows, self.columns))), axis=-1)
-        time = jnp.broadcast_to(
-            jnp.linspace(-1.0, 1.0, self.rows)[None, :, None], (*levels.shape[:2], 1)
-        )
-        inputs = jnp.concatenate([levels, time], axis=-1)
-        starts = self.rows - WINDOW + 1
-        stacked = jnp.concatenate([inputs[:, s : s + starts] for s in range(WINDOW)], axis=-1)
-        middle = exists[:, WINDOW // 2 : WINDOW // 2 + starts, None]
-        learned = jnp.where(middle, jax.nn.silu(self.window(stacked)), 0.0)
-        learned = jnp.reshape(learned, (-1, self.count * starts, self.half))
-        number = jnp.sum(jnp.reshape(middle, (-1, self.count * starts)), axis=1)
-        return jnp.sum(learned, axis=1) / jnp.maximum(number, 1)[:, None]
-
-    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Context float32[B, size] and summary float32[B, summary] of x[B, ...]."""
+    def prepare(self, x: jax.Array) -> Prepared:
+        """Summary, moments of each trajectory and rows, as far as they are used, of x[B, ...]."""
         sums, counts = self._sums(x)
-        summary = self.standard(moments(jnp.sum(sums, axis=1), jnp.sum(counts, axis=1)))
-        parts = [summary]
+        ready = [self.standard(moments(jnp.sum(sums, axis=1), jnp.sum(counts, axis=1)))]
         if self.count > 1:
             single = moments(sums, counts)
             flat = self.single(jnp.reshape(single, (-1, single.shape[-1])))
-            learned = jnp.reshape(jax.nn.silu(self.each(flat)), (x.shape[0], self.count, -1))
-            there = jnp.any(counts > 0, axis=-1)[..., None]
-            number = jnp.maximum(jnp.sum(there, axis=1), 1)
-            parts.append(jnp.sum(jnp.where(there, learned, 0.0), axis=1) / number)
+            there = jnp.any(counts > 0, axis=-1, keepdims=True).astype(jnp.float32)
+            flat = jnp.reshape(flat, (x.shape[0], self.count, -1))
+            ready.append(jnp.concatenate([flat, there], axis=-1))
         if self.windowed:
-            parts.append(self._windows(x))
+            rows = jnp.reshape(x, (-1, self.rows, self.columns))
+            levels = self.levels(jnp.reshape(rows, (-1, self.columns)))
+            # Rows behind a trajectory's end hold nothing.
+            exists = jnp.any(jnp.isfinite(rows), axis=-1, keepdims=True).astype(jnp.float32)
+            levels = jnp.reshape(levels, (*rows.shape[:2], -1))
+            rows = jnp.concatenate([levels, exists], axis=-1)
+            ready.append(jnp.reshape(rows, (x.shape[0], -1, *rows.shape[1:])))
+        return tuple(ready)
+
+    def _windows(self, rows: jax.Array) -> jax.Array:
+        """Mean of a learned function of windows of rows[B, n, T, .], float32[B, half]."""
+        levels, exists = rows[..., :-1], rows[..., -1:]
+        time = jnp.linspace(-1.0, 1.0, self.rows)[:, None]
+        time = jnp.broadcast_to(time, exists.shape)
+        inputs = jnp.concatenate([levels, time], axis=-1)
+        starts = self.rows - WINDOW + 1
+        stacked = jnp.concatenate([inputs[:, :, s : s + starts] for s in range(WINDOW)], axis=-1)
+        # A window counts where its middle row exists.
+        weight = exists[:, :, WINDOW // 2 : WINDOW // 2 + starts]
+        learned = weight * jax.nn.silu(self.window(stacked))
+        return jnp.sum(learned, axis=(1, 2)) / jnp.maximum(jnp.sum(weight, axis=(1, 2)), 1.0)
+
+    def learn(self, ready: Prepared) -> jax.Array:
+        """Context float32[B, size]."""
+        summary, *rest = ready
+        parts = [summary]
+        if self.count > 1:
+            single, *rest = rest
+            flat, there = single[..., :-1], single[..., -1:]
+            learned = there * jax.nn.silu(self.each(flat))
+            parts.append(jnp.sum(learned, axis=1) / jnp.maximum(jnp.sum(there, axis=1), 1.0))
+        if self.windowed:
+            parts.append(self._windows(rest[0]))
         deep = self.network(jnp.concatenate(parts, axis=-1))
-        return jnp.concatenate([summary, deep], axis=-1), summary
+        return jnp.concatenate([summary, deep], axis=-1)
