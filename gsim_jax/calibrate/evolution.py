@@ -31,6 +31,9 @@ from gsim_jax.task import Trajectories
 
 #: Initial standard deviation of a search, where the prior's is 1.
 SPREAD = 0.5
+#: Beyond TAIL prior deviations points are drawn back, by PULL per squared deviation in units of the
+#: score: a parameter that the pieces of data say little about would else drift to an edge.
+TAIL, PULL = 1.5, 0.02
 #: Where all standard deviations of a generation are below this, what is left is not for a search.
 NARROW = 0.1
 
@@ -128,7 +131,7 @@ def _scan_points(starts: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def _possible(exact: Fitness, starts: np.ndarray, seed: int) -> bool:
-    return bool(np.isfinite(exact.thorough(_scan_points(starts, exact.members, seed))).any())
+    return bool(np.isfinite(exact.sample(_scan_points(starts, exact.members, seed))).any())
 
 
 def _settled(x: np.ndarray, space: ParameterSpace) -> np.ndarray:
@@ -170,8 +173,9 @@ class _Climb:
         values = fitness.quick(self.population, self.generation)
         worst = np.max(values, where=np.isfinite(values), initial=0.0)
         finite = np.where(np.isfinite(values), values, worst + 1.0 + abs(worst))
-        # A soft wall: beyond the edge Phi is flat and the strategy would drift.
-        wall = np.sum(np.maximum(np.abs(self.population) - X_EDGE, 0) ** 2, axis=1)
+        # Soft walls: where Phi is flat no score could bring the strategy back.
+        beyond = np.maximum(np.abs(self.population)[..., None] - [TAIL, X_EDGE], 0) ** 2
+        wall = np.sum(beyond @ [PULL, 1.0], axis=1)
         wall = jnp.asarray(finite + wall, jnp.float32)
         with jax.numpy_rank_promotion("allow"):
             self.state, _ = self.strategy.tell(tell, population, wall, state, self.params)
@@ -244,7 +248,7 @@ class _Search:
     def _best(self, runs: list[_Climb]) -> _Climb:
         """The run whose centre scores best on all data with words that none has met."""
         centres = np.stack([run.centre for run in runs])
-        scores = self.fitness.thorough(np.resize(centres, (self.fitness.members, len(centres[0]))))
+        scores = self.fitness.sample(np.resize(centres, (self.fitness.members, len(centres[0]))))
         return runs[int(np.argmin(scores[: len(runs)]))]
 
 
@@ -260,11 +264,10 @@ def _finish(
 ) -> Calibration:
     space, shape = objective.simulator.parameters, energy.forecasts.shape
     u = norm.cdf(x)
-    score = energy.thorough(np.tile(x, (energy.members, 1)))[0]
+    score = energy.sample(np.tile(x, (energy.members, 1)))[0]
     # dw = (dw/du) phi(x) dx; discrete coordinates have slope 0.
     deviation = space.slopes(u) * norm.pdf(x) * np.sqrt(np.diag(covariance))
     calls = energy.forecasts.calls
-    lanes = shape.members * shape.chunk * shape.replicates * len(shape.plan.tracks[0])
     objective.compile_seconds += energy.forecasts.compile_seconds
     return Calibration(
         u=u,
@@ -273,7 +276,7 @@ def _finish(
         covariance=covariance,
         score=float(score),
         evaluations=(calls + (exact.calls if exact is not None else 0)) * shape.members,
-        cost=float(calls) * lanes * (energy.forecasts.rows - 1) * objective.simulator.cost,
+        cost=calls * energy.forecasts.operations,
         history=history,
         warnings=warnings,
     )

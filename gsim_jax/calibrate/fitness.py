@@ -20,6 +20,8 @@ from gsim_jax.calibrate.score import overall
 from gsim_jax.simulator.panel import is_complete
 from gsim_jax.task import InputError, Trajectories
 
+#: Counted operations of one look at the data. Expensive programs see a part of it only.
+OPERATIONS = 5e9
 #: Coordinates of the search are kept inside +-X_EDGE: Phi(4) leaves 3e-5 of the prior on each side.
 X_EDGE = 4.0
 
@@ -33,8 +35,8 @@ class Fitness(Protocol):
         """float64[P] for points float64[P, d] of one generation."""
         ...
 
-    def thorough(self, x: np.ndarray) -> np.ndarray:
-        """float64[P] on all data."""
+    def sample(self, x: np.ndarray) -> np.ndarray:
+        """float64[P] on all data, or on as much as the cost of the program allows."""
         ...
 
 
@@ -82,17 +84,26 @@ class Energy:
         energy, count = self._sums(x, generation % len(self.forecasts.panels), self.fresh())
         return overall(energy.sum(axis=1), count.sum(axis=0), self.weights)
 
-    def thorough(self, x: np.ndarray) -> np.ndarray:
-        """All data once, with fresh words."""
-        energy, count = self.by_trajectory(x)
+    def sample(self, x: np.ndarray) -> np.ndarray:
+        """As much of the data as `OPERATIONS` allow, with fresh words."""
+        energy, count = self.by_trajectory(x, self.fresh())
         return overall(energy.sum(axis=1), count.sum(axis=0), self.weights)
 
-    def by_trajectory(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sums of the energy float64[P, n, H] and numbers of forecasts float64[n, H], all data."""
-        words = self.fresh()
-        parts = [self._sums(x, piece, words) for piece in range(len(self.forecasts.panels))]
+    def by_trajectory(self, x: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Energy of single trajectories, as many as `OPERATIONS` allow.
+
+        Args:
+            x: float64[P, d].
+            words: uint32[2] for all points, or uint32[P, 2].
+
+        Returns:
+            Sums of the energy float64[P, n, H] and numbers of forecasts float64[n, H].
+        """
+        forecasts = self.forecasts
+        pieces = int(np.clip(OPERATIONS / forecasts.operations, 1, len(forecasts.panels)))
+        parts = [self._sums(x, piece, words) for piece in range(pieces)]
         energy, count = zip(*parts, strict=True)
-        kept = self.forecasts.count
+        kept = forecasts.count
         return np.concatenate(energy, axis=1)[:, :kept], np.concatenate(count)[:kept]
 
 
@@ -121,7 +132,7 @@ class LogDensity:
     def _batch(self) -> Callable[[jax.Array], jax.Array]:
         return jax.jit(jax.vmap(self.at))
 
-    def thorough(self, x: np.ndarray) -> np.ndarray:
+    def sample(self, x: np.ndarray) -> np.ndarray:
         """Values at float64[P, d]; inf where the data are impossible."""
         self.calls += 1
         values = np.asarray(self._batch(jnp.asarray(x, jnp.float32)), float)
@@ -130,7 +141,7 @@ class LogDensity:
     def quick(self, x: np.ndarray, generation: int) -> np.ndarray:
         """The same: nothing is simulated."""
         del generation
-        return self.thorough(x)
+        return self.sample(x)
 
 
 def exact_density(objective: Objective, data: Trajectories, score: str) -> LogDensity | None:

@@ -27,9 +27,10 @@ from gsim_jax.task import Schema, Trajectories
 #: Lanes of a call: members x trajectories x replicates x tracks. Enough for the vector units.
 LANES = 6_400
 #: Counted operations of a call: expensive programs get fewer trajectories per call.
-OPERATIONS = 1e8
-#: Replicates of a complete data set per call; more where trajectories are few.
-FEWEST, MOST = 16, 64
+OPERATIONS = 4e8
+#: Replicates of a complete data set per call; more where trajectories are few. Below 16 of them
+#: vector units are not full, except in programs of arrays, which are the expensive ones.
+FEWEST, MOST, EXPENSIVE = 16, 64, 2_000
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def shape_for(
         particles: replicates where something is latent or missing, None where nothing is.
     """
     replicates = particles or int(np.clip(2 ** round(np.log2(800 / max(count, 1))), FEWEST, MOST))
+    if particles is None and cost > EXPENSIVE and count * rows > EXPENSIVE:
+        replicates = FEWEST // 2
     each = members * replicates * len(plan.tracks[0])
     fit = min(LANES // each, OPERATIONS / (each * max(cost, 1) * max(rows - 1, 1)))
     chunk = int(np.clip(fit, 1, max(count, 1)))
@@ -106,6 +109,13 @@ class Forecasts:
     def rows(self) -> int:
         """Rows of the longest trajectory."""
         return int(self.panels[0].outputs.shape[1])
+
+    @property
+    def operations(self) -> float:
+        """Counted operations of a call."""
+        shape = self.shape
+        lanes = shape.members * shape.chunk * shape.replicates * len(shape.plan.tracks[0])
+        return float(lanes) * (self.rows - 1) * self.simulator.cost
 
     def draws(self, u: np.ndarray, piece: int, keys: ArrayLike) -> tuple[jax.Array, jax.Array]:
         """Forecasts of one piece of the data.

@@ -9,14 +9,17 @@ as binomial draws that two rows reveal, it is the likelihood's own equation: no 
 where scores with fixed scales lose some. It is solved by Gauss-Newton steps.
 
 J and E phi are simulated, with different words, so that noise makes the equation neither biased nor
-its information too large. J is an instrument: slopes over a cloud that is wide compared with the
-errors are much less noisy than derivatives, and serve as well.
+its information too large. J is an instrument: it need not be exact to keep the equation unbiased,
+only near the derivative to lose nothing. So slopes are taken over a cloud that is wide compared
+with the errors, and smoothed by regression on what is known before the row: either makes them much
+less noisy than derivatives row by row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,12 +28,15 @@ from scipy.linalg import hadamard
 
 from gsim_jax.calibrate.forecasts import Forecasts
 from gsim_jax.calibrate.score import FEW, covariance_of_mean
+from gsim_jax.simulator.panel import Panel
 
 #: Half-width of a cloud in standard errors: the noise of simulated slopes falls with it.
 WIDTH = 8.0
 #: Variance added to every standardised moment, in squared scales: what no draw can resolve, and
 #: what keeps moments that determine one another apart.
 RIDGE = 1e-4
+#: Up to so many variables, products of two are regressors of the slopes.
+FEW_VARIABLES = 6
 #: Pseudo-draws with the average variance in every estimated covariance.
 AVERAGE = 2.0
 #: Moments of a draw beyond this many scales are cut off: it tells that something is far off, and
@@ -189,20 +195,23 @@ def equation(
     keys = [np.stack([fresh() for _ in range(copy[-1] + 1)])[copy] for _ in range(passes)]
     keys = [np.split(each, len(batches)) for each in keys]
     own = np.stack([[fresh() for _ in range(members)] for _ in range(2)])
-    parts = []
+    rows = []
     for piece in range(pieces or len(forecasts.panels)):
-        target, seen = forecasts.seen(piece)
         drawn, _ = forecasts.draws(middle, piece, own[0])
         pivot, covariance = _pilot(drawn, by_variable)
+        # Weights and mean from the same draws would go together wherever draws are skewed.
+        again, _ = forecasts.draws(middle, piece, own[1])
+        average = np.full((members, 1), 1 / members)
+        mean = np.asarray(_contrasts(again, pivot, by_variable, average), float)[..., 0]
+        target, seen = forecasts.seen(piece)
         mask = np.moveaxis(np.asarray(seen), 2, 3)  # [n, T, H, V]
         mask = np.concatenate([mask, mask], axis=-1)
-        sample = drawn.shape[0] * drawn.shape[-1]
-        inverse = _weights(np.asarray(covariance, float), mask, sample)
-        inverse = inverse * weights[:, None, None]
-        # Weights and mean from the same draws would go together wherever draws are skewed.
-        drawn, _ = forecasts.draws(middle, piece, own[1])
-        average = np.full((members, 1), 1 / members)
-        mean = np.asarray(_contrasts(drawn, pivot, by_variable, average), float)[..., 0]
+        covariance = np.asarray(covariance, float)
+        inverse = _weights(covariance, mask, drawn.shape[0] * drawn.shape[-1])
+        observed = np.asarray(_observed(target, pivot, by_variable), float)
+        residual = np.where(mask, observed - mean, 0.0)
+        known = _known(forecasts.panels[piece], np.asarray(pivot, float), covariance, scale)
+        known = known * mask.any(axis=-1, keepdims=True)
         slopes = []
         for of_pass in keys:
             sums = []
@@ -210,46 +219,94 @@ def equation(
                 drawn, _ = forecasts.draws(batch, piece, words)
                 sums.append(_contrasts(drawn, pivot, by_variable, z))
             slope = sum(np.asarray(part, float) for part in sums) / len(points)
-            slopes.append(np.where(mask[..., None], slope, 0.0))
-        observed = np.asarray(_observed(target, pivot, by_variable), float)
-        parts.append(_products(np.stack(slopes), np.where(mask, observed - mean, 0.0), inverse))
-    shares, information = zip(*parts, strict=True)
-    units = np.concatenate(shares, axis=1)[:, : forecasts.count]  # [K, n, T, d]
-    if forecasts.count >= FEW:
-        units = units.sum(axis=2)
-    units = units.reshape(passes, -1, units.shape[-1])
-    centred = units - units.mean(axis=0)
-    # Lanes of different trajectories have words of their own: their noise adds up.
-    noise = np.einsum("kud,kue->de", centred, centred) / (passes * (passes - 1))
-    summed = np.sum(information, axis=0)
-    mean_units = units.mean(axis=0)
-    return Equation(mean_units.sum(axis=0), (summed + summed.T) / 2, mean_units, noise)
+            slopes.append(np.einsum("nthq,nthfd->hqfd", known, slope, optimize=True))
+        rows.append(_Rows(known, inverse * weights[:, None, None], residual, np.stack(slopes)))
+    return _assemble(rows, forecasts.count)
 
 
-def _products(
-    slopes: np.ndarray, residual: np.ndarray, inverse: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """J' W r per pass and row, and J' W J, factors from different passes.
+class _Rows(NamedTuple):
+    """What one piece of the data adds.
 
-    Args:
-        slopes: float64[K, n, T, H, F, d].
-        residual: float64[n, T, H, F].
-        inverse: float64[n, T, H, F, F].
-
-    Returns:
-        float64[K, n, T, d] and float64[d, d].
+    Attributes:
+        known: float64[n, T, H, q], regressors Z of the slopes; 0 in rows that do not count.
+        inverse: float64[n, T, H, F, F], weights W.
+        residual: float64[n, T, H, F], r.
+        slopes: float64[K, H, q, F, d], Z' J per pass.
     """
-    passes = len(slopes)
-    weighted = np.einsum("nthab,nthb->ntha", inverse, residual)
-    share = np.einsum("knthad,ntha->kntd", slopes, weighted)
-    matrices = inverse.reshape(-1, *inverse.shape[-2:])
 
-    def squared(slope: np.ndarray) -> np.ndarray:
-        rows = slope.reshape(-1, *slope.shape[-2:])
-        return np.tensordot(rows, matrices @ rows, axes=((0, 1), (0, 1)))
+    known: np.ndarray
+    inverse: np.ndarray
+    residual: np.ndarray
+    slopes: np.ndarray
 
-    same = sum(squared(slope) for slope in slopes)
-    return share, (squared(slopes.sum(axis=0)) - same) / (passes * (passes - 1))
+
+def _known(
+    panel: Panel, pivot: np.ndarray, covariance: np.ndarray, scale: np.ndarray
+) -> np.ndarray:
+    """Regressors of the slopes, float64[n, T, H, q]: what is known before a row.
+
+    Mean and variance that the pilot forecasts, products of means where variables are few, and what
+    was observed one row before.
+    """
+    mean = np.moveaxis(pivot, 2, 3) / scale  # [n, T, H, V]
+    variables = mean.shape[-1]
+    variance = np.diagonal(covariance, axis1=-2, axis2=-1)[..., :variables]
+    shown = np.asarray(panel.outputs_seen[:, :-1])
+    before = np.where(shown, np.asarray(panel.outputs[:, :-1]), 0.0) / scale[0]
+    before = np.broadcast_to(before[:, :, None], mean.shape)
+    columns = [np.ones((*mean.shape[:-1], 1)), mean, variance, before]
+    if variables <= FEW_VARIABLES:
+        upper = np.triu_indices(variables)
+        columns.append(mean[..., upper[0]] * mean[..., upper[1]])
+        columns.append(before[..., upper[0]] * before[..., upper[1]])
+    return np.concatenate(columns, axis=-1)
+
+
+def _assemble(rows: list[_Rows], trajectories: int) -> Equation:
+    """Smooths the slopes over all rows and adds everything up."""
+    gram = sum(np.einsum("nthq,nthr->hqr", row.known, row.known, optimize=True) for row in rows)
+    size = np.sqrt(np.maximum(np.diagonal(gram, axis1=1, axis2=2), 1e-12))
+    ridge = 1e-6 * np.eye(gram.shape[-1])
+    solved = np.linalg.inv(gram / size[:, :, None] / size[:, None, :] + ridge)
+    solved = solved / size[:, :, None] / size[:, None, :]
+    per_piece = np.stack([row.slopes for row in rows])  # [p, K, h, q, f, d]
+    smooth = np.einsum("hqr,pkhrfd->pkhqfd", solved, per_piece, optimize=True)
+    passes = smooth.shape[1]
+    of_pass = smooth.sum(axis=0)
+    mean = of_pass.mean(axis=0)
+    weighted = [np.einsum("nthab,nthb->ntha", row.inverse, row.residual) for row in rows]
+    units = np.concatenate(
+        [
+            np.einsum("nthq,hqfd,nthf->ntd", row.known, mean, w, optimize=True)
+            for row, w in zip(rows, weighted, strict=True)
+        ]
+    )[:trajectories]
+    total = sum(
+        np.einsum("nthq,nthf->hqf", row.known, w) for row, w in zip(rows, weighted, strict=True)
+    )
+    # Lanes of different pieces and passes have words of their own: their noise adds up.
+    each = np.einsum("hqf,pkhqfd->pkd", total, smooth, optimize=True)
+    centred = each - each.mean(axis=1, keepdims=True)
+    noise = np.einsum("pkd,pke->de", centred, centred) / (passes * (passes - 1))
+    if trajectories >= FEW:
+        units = units.sum(axis=1)
+    units = units.reshape(-1, units.shape[-1])
+    return Equation(units.sum(axis=0), _information(rows, of_pass), units, noise)
+
+
+def _information(rows: list[_Rows], slopes: np.ndarray) -> np.ndarray:
+    """Sum of J' W J, factors from different passes; `slopes` float64[K, H, q, F, d]."""
+    passes, total = len(slopes), 0.0
+
+    def squared(known: np.ndarray, inverse: np.ndarray, slope: np.ndarray) -> np.ndarray:
+        j = np.einsum("nthq,hqfd->nthfd", known, slope, optimize=True)
+        j = j.reshape(-1, *j.shape[-2:])
+        return np.tensordot(j, inverse.reshape(-1, *inverse.shape[-2:]) @ j, ((0, 1), (0, 1)))
+
+    for row in rows:
+        total += squared(row.known, row.inverse, slopes.sum(axis=0))
+        total -= sum(squared(row.known, row.inverse, slope) for slope in slopes)
+    return (total + total.T) / 2 / (passes * (passes - 1))
 
 
 def solve(
@@ -265,24 +322,30 @@ def solve(
         reach: longest step per axis of the cloud.
 
     Returns:
-        The step float64[d] and the covariance float64[d, d], both in x. The covariance is the
-        sandwich H^-1 (B + noise + P) H^-1 with H = J'WJ + P and P the prior's precision.
+        The step float64[d] and the covariance float64[d, d], both in x: mean and covariance of
+        what slope = A z + error says together with the prior, A = J'WJ. The error's covariance is
+        that of the units' slopes, which allows for a wrong structure (a sandwich estimate), plus
+        the simulation's noise: directions that drown in it are left to the prior.
     """
     values, vectors = np.linalg.eigh(found.information)
-    information = (vectors * np.maximum(values, 0.0)) @ vectors.T
-    prior = shape.T @ shape
-    bread = np.linalg.inv(information + prior)
-    step = bread @ (found.slope - shape.T @ centre)
-    step = step / max(1.0, float(np.abs(step).max()) / reach)
+    # A sum of squares is not negative: what is shows how much of the rest is noise.
+    floor = 2.0 * max(0.0, -float(values.min()))
+    information = (vectors * np.where(values > floor, values, 0.0)) @ vectors.T
     number = len(found.units)
     spread = number**2 * covariance_of_mean(found.units, trajectories) - found.noise
     independent = number if trajectories >= FEW else number / 3
     pseudo = PSEUDO + 2 * len(centre)
     spread = (independent * spread + pseudo * information) / (independent + pseudo)
-    covariance = bread @ (spread + found.noise + prior) @ bread
-    lowest = 0.25 * bread  # noise must not make an error vanish
-    values, vectors = np.linalg.eigh(covariance - lowest)
-    covariance = lowest + (vectors * np.maximum(values, 0.0)) @ vectors.T
+    # Noise must not make an error vanish.
+    values, vectors = np.linalg.eigh(spread - information / 4)
+    spread = information / 4 + (vectors * np.maximum(values, 0.0)) @ vectors.T + found.noise
+    tiny = 1e-9 * max(float(np.trace(spread)), 1e-9) * np.eye(len(centre))
+    gain = np.linalg.solve(spread + tiny, information)
+    prior = shape.T @ shape
+    covariance = np.linalg.inv(information @ gain + prior)
+    step = covariance @ (gain.T @ found.slope - shape.T @ centre)
+    # Axis by axis: one that the data say nothing about must not hold up the others.
+    step = np.clip(step, -reach, reach)
     covariance = shape @ covariance @ shape.T
     return shape @ step, (covariance + covariance.T) / 2
 

@@ -80,7 +80,7 @@ def maximise(density: LogDensity, x: np.ndarray, cells: np.ndarray) -> Refined:
 def _values(density: LogDensity, x: np.ndarray) -> np.ndarray:
     """Values at any number of points."""
     padded = np.resize(x, (density.members, x.shape[1])) if len(x) < density.members else x
-    return density.thorough(padded)[: len(x)]
+    return density.sample(padded)[: len(x)]
 
 
 Derivatives = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]

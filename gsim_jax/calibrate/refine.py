@@ -8,14 +8,14 @@ is a small part of the error that the data leave.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from gsim_jax.calibrate.fitness import X_EDGE, Energy
-from gsim_jax.calibrate.moments import cloud_shape, equation, solve
+from gsim_jax.calibrate.moments import cloud_shape, design, equation, solve
 from gsim_jax.calibrate.newton import Refined, neighbours
-from gsim_jax.calibrate.score import standard_error
+from gsim_jax.calibrate.score import FEW, standard_error
 
 #: Half-axes of the first cloud and of later ones, in x.
 FIRST, LATER = (0.05, 0.2), (0.002, 0.15)
@@ -23,6 +23,9 @@ FIRST, LATER = (0.05, 0.2), (0.002, 0.15)
 NEAR = 2.0
 #: Noise of the simulation that is accepted, in standard errors of the data.
 NOISE = 0.25
+#: Counted operations of all steps together; the part of the data that first steps look at; how many
+#: of these there are at most, and their passes.
+OPERATIONS, PART, PARTIAL, FIRST_PASSES = 1.2e11, 0.25, 2, 4
 #: What fits the moments may be worse by the energy score by so many standard errors of the data.
 #: More says that the structure is wrong, and then the score that ranks structures decides.
 WORSE = 2.0
@@ -61,21 +64,21 @@ def refine(
     """
     free = np.flatnonzero(cells == 0)
     progress = _Progress(report, 2 * steps + 2)
-    centre = _discrete(energy, centre, cells, passes)
+    centre = _discrete(energy, centre, cells)
     progress.tick()
     total = np.zeros((len(centre), len(centre)))
     if not len(free):
         return Refined(centre, total)
     shape = cloud_shape(spread[np.ix_(free, free)], *FIRST)
     x, covariance = _solve(energy, centre, free, shape, steps, passes, progress)
-    settled = _discrete(energy, x, cells, passes)
+    settled = _discrete(energy, x, cells)
     if not np.array_equal(settled, x):
         shape = cloud_shape(covariance, *LATER)
         x, covariance = _solve(energy, settled, free, shape, steps, passes, progress)
         centre = settled
     total[np.ix_(free, free)] = covariance
     warnings: tuple[str, ...] = ()
-    if _worse(energy, x, centre, passes):
+    if _worse(energy, x, centre):
         x = centre
         warnings = (
             "the parameters that fit the first two moments forecast worse than those the search "
@@ -101,31 +104,60 @@ def _solve(
     forecasts, x, number = energy.forecasts, centre.copy(), 2
     embed = np.eye(len(centre))[:, free]
     weights = energy.weights / energy.weights[0]
-    ends: list[np.ndarray] = []
-    shares: list[float] = []
-    covariance = shape @ shape.T
+    near = _Near()
+    covariance, left = shape @ shape.T, OPERATIONS
+    full = forecasts.operations * len(forecasts.panels)
+    calls = _calls(energy, free)
     for index in range(steps):
+        whole = near.reached or index >= PARTIAL
+        if whole:  # with what is left, but once at least
+            number = int(np.clip(number, 2, max(2, (left / full - 2) // calls // 2 * 2)))
+        else:
+            number = min(number, FIRST_PASSES)
+        part = 1.0 if whole else PART
+        left -= part * full * (2 + number * calls)
         found = equation(
             forecasts, energy.to_unit, x, embed @ shape, energy.scale, weights, number,
-            energy.fresh, None if index else max(1, len(forecasts.panels) // 4),
+            energy.fresh, int(np.ceil(part * len(forecasts.panels))),
         )  # fmt: skip
         step, covariance = solve(found, x[free], shape, forecasts.count)
         end = np.clip(x[free] + step, -X_EDGE, X_EDGE)
         progress.tick()
         noise = _noise(found.noise, found.information, shape)
-        if index and _length(step, covariance) < NEAR * np.sqrt(len(free)):
-            ends.append(end)
-            shares.append(1.0 / max(noise, 1e-3) ** 2)
-            end = np.average(ends, axis=0, weights=shares)
-        x[free] = end
-        left = 1.0 / np.sqrt(sum(shares)) if shares else np.inf
-        if left < NOISE:
+        short = _length(step, covariance) < NEAR * np.sqrt(len(free))
+        x[free] = near.add(end, noise) if short and whole else end
+        near.reached |= short
+        if near.noise < NOISE or (whole and left < full * (2 + 2 * calls)):
             break
         # The variance of what is simulated falls with the passes.
-        wanted = number * (noise / NOISE) ** 2
-        number = int(np.clip(2 * np.ceil(wanted / 2), 2, passes))
+        number = int(np.clip(2 * np.ceil(number * (noise / NOISE) ** 2 / 2), 2, passes))
         shape = cloud_shape(covariance, *LATER)
     return x, covariance
+
+
+def _calls(energy: Energy, free: np.ndarray) -> int:
+    """Calls per piece and pass."""
+    return len(design(len(free), energy.members)[0]) // energy.members
+
+
+@dataclass
+class _Near:
+    """Ends of the steps that stay where moments are all but linear; they differ by noise only."""
+
+    reached: bool = False
+    ends: list[np.ndarray] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
+
+    @property
+    def noise(self) -> float:
+        """Noise of their average, in errors of the data."""
+        return 1.0 / np.sqrt(sum(self.shares)) if self.shares else np.inf
+
+    def add(self, end: np.ndarray, noise: float) -> np.ndarray:
+        """The average with one more."""
+        self.ends.append(end)
+        self.shares.append(1.0 / max(noise, 1e-3) ** 2)
+        return np.average(self.ends, axis=0, weights=self.shares)
 
 
 def _length(step: np.ndarray, covariance: np.ndarray) -> float:
@@ -139,7 +171,7 @@ def _noise(noise: np.ndarray, information: np.ndarray, shape: np.ndarray) -> flo
     return float(np.sqrt(np.maximum(values, 0.0).mean()))
 
 
-def _discrete(energy: Energy, x: np.ndarray, cells: np.ndarray, passes: int) -> np.ndarray:
+def _discrete(energy: Energy, x: np.ndarray, cells: np.ndarray) -> np.ndarray:
     """Moves discrete coordinates to neighbouring cells that score better, one at a time."""
     for _ in range(4):
         before = x
@@ -147,22 +179,20 @@ def _discrete(energy: Energy, x: np.ndarray, cells: np.ndarray, passes: int) -> 
             others = neighbours(x, coordinate, int(cells[coordinate]), energy.members - 1)
             points = np.concatenate([x[None], others])
             filled = np.resize(points, (energy.members, len(x)))
-            scores = np.mean([energy.thorough(filled) for _ in range(max(2, passes // 8))], axis=0)
+            scores = np.mean([energy.sample(filled) for _ in range(2)], axis=0)
             x = points[int(np.argmin(scores[: len(points)]))]
         if np.array_equal(x, before):
             break
     return x
 
 
-def _worse(energy: Energy, x: np.ndarray, other: np.ndarray, passes: int) -> bool:
+def _worse(energy: Energy, x: np.ndarray, other: np.ndarray) -> bool:
     """Whether x forecasts the data worse than another point, beyond the data's own noise."""
-    points = np.resize(np.stack([x, other]), (energy.members, len(x)))
-    runs = [energy.by_trajectory(points) for _ in range(max(2, passes // 8))]
-    count = runs[0][1]
-    mean = np.mean([run[0] for run in runs], axis=0)  # [P, n, H]
+    half = energy.members // 2
+    points = np.repeat(np.stack([x, other]), half, axis=0)
+    words = np.stack([energy.fresh() for _ in range(half)])
+    energies, count = energy.by_trajectory(points, np.concatenate([words, words]))
     share = energy.weights / np.maximum(count.sum(axis=0), 1)
-    lead = ((mean[0::2].mean(axis=0) - mean[1::2].mean(axis=0)) * share).sum(axis=1)
+    lead = ((energies[:half] - energies[half:]).mean(axis=0) * share).sum(axis=1)
     units = len(lead)
-    if units < 2:
-        return False
-    return bool(lead.sum() > WORSE * units * standard_error(lead, max(units, 10)))
+    return units >= FEW and bool(lead.sum() > WORSE * units * standard_error(lead, units))
