@@ -34,7 +34,7 @@ class ReplayProposer(ChatProposer):
         self.source = find_conversation(folder)
         recording = Recording(ChatRecord(self.source))
         super().__init__(recording.options(), transport=recording, strict=strict)
-        recording.differs = self.differs
+        recording.differs, recording.strict = self.differs, strict
         self.rounds = 1 + max(place.round for place in recording.places)
         self.proposals = 1 + max(place.slot for place in recording.places)
 
@@ -51,6 +51,7 @@ class Recording:
         self.record = record
         self.places = record.places()
         self.differs: Any = lambda place: None
+        self.strict = False
 
     def options(self) -> ChatOptions:
         """Options under which the recorded requests come about again, without budgets."""
@@ -65,9 +66,13 @@ class Recording:
 
         Raises:
             Spent: The recording ends before this request; reason "recording".
+            InputError: It does, with `strict`.
         """
         reply = self.record.reply(place)
         if reply is None:
+            if self.strict:
+                text = f"the recording has no reply to the request of {place} (--strict)"
+                raise InputError(Problem("not-recorded", text, file=str(self.record.folder)))
             raise Spent("recording")
         asked = self.record.request(place)
         if asked is not None and asked["digest"] != digest(body):

@@ -7,10 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.helpers.fault_server import fenced
-from tests.search.town import FILES, simulator
+from tests.search.town import FALL, FILES, RECOVER, simulator
 
 _PLACE = re.compile(r"# Round (\d+), proposal (\d+) of")
 
+#: Its guesses are good, so that it wins without any calibration.
+RIGHT = (
+    simulator("People fall ill and recover", True, True)
+    .replace('"p": Uniform(0.0, 1.0, guess=0.2)', f'"p": Uniform(0.0, 1.0, guess={FALL})')
+    .replace('"q": Uniform(0.0, 1.0, guess=0.2)', f'"q": Uniform(0.0, 1.0, guess={RECOVER})')
+)
 WRONG = ("only falling ill", "only recovering")
 
 
@@ -42,7 +48,7 @@ def town(body: Mapping[str, Any], last: int = 2, refused: int = 2) -> str:
     """
     round_, slot = place(body)
     if round_ >= last and slot == 1:
-        return fenced(simulator("People fall ill and recover", True, True))
+        return fenced(RIGHT)
     source = variant(round_, slot)
     if (round_, slot) == (1, refused) and not repairs(body):
         source = "import os\n" + source

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gsim_jax.calibrate.guess import Guess
 from gsim_jax.propose import ChatOptions, ChatProposer
 from gsim_jax.propose.chat_options import Key
 from gsim_jax.propose.chat_record import ChatRecord, Place, Reply
@@ -18,6 +19,7 @@ from tests.search.town import SEED
 KEY = Key("sk-a-key-for-tests-only")
 #: Quick to lose patience, and to try again.
 OPTIONS: dict[str, Any] = {"model": "fixture", "timeout": 5.0, "retries": 3, "backoff": 0.001}
+MORE = ("seconds", "calibrator")
 LIMITS: dict[str, Any] = {"rounds": 2, "proposals": 2, "patience": 9}
 
 
@@ -38,8 +40,15 @@ class Talk:
 
 
 def talk(task: Path, out: Path, server: FaultServer, **options: Any) -> Talk:
-    """One run against a server; options are those of `ChatOptions` and `Limits`."""
-    limits = {name: options.pop(name) for name in list(options) if name in (*LIMITS, "seconds")}
+    """One run against a server, by default without calibration, which these tests are not about.
+
+    Args:
+        task: The task folder.
+        out: The run folder.
+        server: Not yet running.
+        **options: Those of `ChatOptions` and `Limits`, and a calibrator.
+    """
+    limits = {name: options.pop(name) for name in list(options) if name in (*LIMITS, *MORE)}
     told: list[dict[str, Any]] = []
     with server.serve() as url:
         proposer = ChatProposer(ChatOptions(**{**OPTIONS, "base_url": url, **options}), KEY)
@@ -49,7 +58,7 @@ def talk(task: Path, out: Path, server: FaultServer, **options: Any) -> Talk:
             out=out,
             seed=SEED,
             listener=told.append,
-            **{**LIMITS, **limits},
+            **{"calibrator": Guess(), **LIMITS, **limits},
         )
     return Talk(result, told)
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import _thread
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -11,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from gsim_jax.calibrate import Evolution
 from gsim_jax.propose.chat_record import Place
 from gsim_jax.propose.transport import Unreachable
 from gsim_jax.search import resume
@@ -21,6 +26,7 @@ from tests.search.chatting import KEY, OPTIONS, Talk, candidates, conversation, 
 from tests.search.quick import events, quick, same
 from tests.search.town import FALL, RECOVER, write_task
 
+ROOT = Path(__file__).parents[2]
 PATIENT = {"retries": 60, "timeout": 0.4}
 #: Every way in which a slot may end without a candidate.
 CAUSES = {
@@ -51,9 +57,16 @@ class TestWithoutFaults:
         best = plain.result.best
         assert best is not None
         assert best["title"] == "People fall ill and recover"
+        assert best["parameters"] == pytest.approx({"fall.p": FALL, "recover.q": RECOVER})
+        assert stopped(plain.folder) == "adequate"
+
+    @pytest.mark.slow
+    def test_and_calibrated(self, task: Path, tmp_path: Path) -> None:
+        best = talk(task, tmp_path / "run", FaultServer(town), calibrator=Evolution()).result.best
+        assert best is not None
+        assert best["title"] == "People fall ill and recover"
         for label, truth in (("fall.p", FALL), ("recover.q", RECOVER)):
             assert abs(best["parameters"][label] - truth) < 4 * best["errors"][label]
-        assert stopped(plain.folder) == "adequate"
 
     def test_a_refused_program_went_back_and_was_mended(self, plain: Talk) -> None:
         (repair, *_) = [e for e in events(plain.folder) if e["event"] == "repair"]
@@ -275,3 +288,39 @@ def test_options_are_recorded_without_the_key(plain: Talk) -> None:
     for path in plain.folder.rglob("*"):
         if path.is_file():
             assert KEY.value.encode() not in path.read_bytes(), path
+
+
+class TestKilled:
+    """SIGKILL when the server meets a certain request: what is on disk then is all there is."""
+
+    @pytest.mark.parametrize(
+        "number", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1, 3, 4))]
+    )
+    def test_only_what_was_under_way_is_asked_again(
+        self, task: Path, plain: Talk, tmp_path: Path, small: dict[str, str], number: int
+    ) -> None:
+        processes: list[subprocess.Popen[bytes]] = []
+
+        def arrived(call: Call) -> None:
+            if len(server.calls) == number + 1:
+                time.sleep(0.5)  # what was answered before is on disk by then
+                processes[0].kill()
+
+        server = FaultServer(town, arrived=arrived)
+        out = tmp_path / "run"
+        with server.serve() as url:
+            environment = {**os.environ, **small, "OPENAI_API_KEY": KEY.value}
+            command = [sys.executable, "-m", "tests.search.talker", str(task), str(out), url]
+            processes.append(subprocess.Popen(command, cwd=ROOT, env=environment))
+            assert processes[0].wait(300) == -signal.SIGKILL
+            unanswered = [body for body, reply in conversation(out).values() if reply is None]
+            asked = len(server.calls)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("OPENAI_API_KEY", KEY.value)
+                result = resume(out, connection={"base_url": url})
+        assert same(result, plain.result)
+        assert candidates(out) == candidates(plain.folder)
+        before = {call.digest for call in server.calls[:asked]}
+        again = [call.body for call in server.calls[asked:] if call.digest in before]
+        assert again
+        assert all(body in unanswered for body in again)

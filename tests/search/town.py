@@ -122,7 +122,7 @@ def small_settings(task: Task) -> Settings:
 
 def small_evolution() -> Evolution:
     """Few generations: these parameters are easy to find."""
-    return Evolution(design=2, restarts=1, explore=3, refine=3, polish=1, passes=1)
+    return Evolution(design=2, restarts=1, explore=3, steps=2, passes=2)
 
 
 def make_small(patch: Any) -> None:
