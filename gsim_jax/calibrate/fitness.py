@@ -89,6 +89,14 @@ class Energy:
         energy, count = self.by_trajectory(x, self.fresh())
         return overall(energy.sum(axis=1), count.sum(axis=0), self.weights)
 
+    def at(self, x: np.ndarray) -> float:
+        """The score of one point float64[d]; all members stand there, with words of their own."""
+        words = np.stack([self.fresh() for _ in range(self.members)])
+        energy, count = self.by_trajectory(np.tile(x, (self.members, 1)), words)
+        return float(
+            overall(energy.sum(axis=(0, 1)) / self.members, count.sum(axis=0), self.weights)
+        )
+
     def by_trajectory(self, x: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Energy of single trajectories, as many as `OPERATIONS` allow.
 

@@ -85,7 +85,9 @@ def design(dimension: int, members: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _standard(values: jax.Array, pivot: jax.Array, scale: jax.Array) -> jax.Array:
-    """Values less a pivot, [..., V, H], in units of scale [V, H]."""
+    """Values less a pivot [n, T, V, H], in units of scale [V, H]; shapes broadcast."""
+    scale = scale[(None,) * (values.ndim - scale.ndim)]
+    pivot = pivot[(None,) * (values.ndim - pivot.ndim)]
     return jnp.clip((values - pivot) / scale, -REACH, REACH)
 
 
@@ -129,8 +131,7 @@ def _pilot(draws: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
     fine = jnp.isfinite(values)
     count = jnp.maximum(jnp.sum(fine, -1), 1)
     mean = jnp.sum(jnp.where(fine, values, 0.0), -1) / count
-    centred = jnp.where(fine, (values - mean[..., None]) / scale[:, :, None], 0.0)
-    centred = jnp.clip(centred, -REACH, REACH)
+    centred = jnp.where(fine, _standard(values, mean[..., None], scale[:, :, None]), 0.0)
     phi = jnp.concatenate([centred, centred**2], axis=2)  # [n, T, 2 V, H, K]
     phi = phi - jnp.mean(phi, -1, keepdims=True)
     return mean, jnp.einsum("ntahk,ntbhk->nthab", phi, phi) / phi.shape[-1]
