@@ -38,7 +38,9 @@ def hospital(true: Choice, found: Choice, path: Path) -> Path:
         points = np.asarray([list(d.values()) for d in choice.decisions])
         shape = [len(np.unique(points[:, k])) for k in range(2)]
         values = np.log10(choice.cost).reshape(shape).T
-        extent = (points[0, 0], points[-1, 0], points[0, 1], points[-1, 1])
+        half = [np.ptp(points[:, k]) / (shape[k] - 1) / 2 for k in range(2)]
+        low, high = points.min(0) - half, points.max(0) + half
+        extent = (low[0], high[0], low[1], high[1])
         drawn = axis.imshow(values, origin="lower", aspect="auto", extent=extent, cmap="viridis_r")
         axis.plot(*choice.policy.values(), "o", color="#c8553d", fillstyle="none", markersize=9)
         axis.set_title(f"{title}: log10 of the cost", loc="left", fontsize=10)

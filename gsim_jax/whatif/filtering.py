@@ -48,7 +48,7 @@ def particles(
     Returns:
         `{name: [D, n, P, *shape]}`, latent states included.
     """
-    panel = build_panel(schema, data, rows=max(rows) + 1)
+    panel = build_panel(schema, data)
     key = jax.random.key_data(jax.random.key(seed, impl="threefry2x32"))
     found = _particles(simulator, schema, count, params, panel, jnp.asarray(rows), key)
     return {name: np.asarray(value) for name, value in found.items()}

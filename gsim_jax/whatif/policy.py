@@ -168,7 +168,8 @@ class _Search:
         state = strategy.init(key, jnp.full(size, 0.5), params)
         for g in range(generations):
             ask, tell = jax.random.split(jax.random.fold_in(key, g))
-            points, state = strategy.ask(ask, state, params)
+            with jax.numpy_rank_promotion("allow"):  # evosax broadcasts
+                points, state = strategy.ask(ask, state, params)
             inside = np.clip(np.asarray(points, float), 0, 1)
             found = self.look_at([_decided(decisions, point) for point in inside])
             found = np.where(np.isfinite(found), found, np.nanmax(found) + 1)
@@ -176,7 +177,9 @@ class _Search:
             off = np.square(np.asarray(points, float) - inside).sum(1)
             worse = found + off * max(float(np.ptp(found)), 1e-6)
             scaled = (worse - worse.min()) / max(float(np.ptp(worse)), 1e-30)
-            state, _ = strategy.tell(tell, points, jnp.asarray(scaled, jnp.float32), state, params)
+            fitness = jnp.asarray(scaled, jnp.float32)
+            with jax.numpy_rank_promotion("allow"):
+                state, _ = strategy.tell(tell, points, fitness, state, params)
 
     def choice(self) -> Choice:
         """The finalists on fresh words, and the one that is chosen."""

@@ -84,7 +84,7 @@ class TestFiles:
         [
             ("", "expected at least one [[scenario]]"),
             ("[[scenario]\n", "not TOML"),
-            ('[[scenario]]\nname = "a"\n[[scenario]]\nname = "a"\n', "two scenarios are called 'a'"),
+            ('[[scenario]]\nname = "a"\n' * 2, "two scenarios are called 'a'"),
             (
                 '[[scenario]]\nname = "a"\n[[scenario.change]]\ntarget = "S"\nset = 1\nadd = 2\n',
                 "expected one of scale, add, set, clip, replace; got add and set",
