@@ -1,5 +1,6 @@
 """Calibrators: scores of forecasts, and the search for the parameters that make them small."""
 
+from gsim_jax.calibrate.alarm import AlarmReport, check_data, posterior_draws
 from gsim_jax.calibrate.calibration import Calibration, Calibrator
 from gsim_jax.calibrate.checks import CalibrationReport, Trials, check_calibration, run_trials
 from gsim_jax.calibrate.evolution import Evolution
@@ -17,6 +18,7 @@ from gsim_jax.calibrate.score import (
 
 __all__ = [
     "FEW",
+    "AlarmReport",
     "Calibration",
     "CalibrationReport",
     "Calibrator",
@@ -29,10 +31,12 @@ __all__ = [
     "Settings",
     "Trials",
     "check_calibration",
+    "check_data",
     "energy_score",
     "exact_posterior",
     "increment_scale",
     "log_likelihood",
+    "posterior_draws",
     "run_trials",
     "settings_for",
     "standard_error",

@@ -42,15 +42,20 @@ def seir(seed: int, n: int = 10, rows: int = 61) -> dict[str, np.ndarray]:
 
 
 def sir_posterior(x: dict[str, np.ndarray], seed: int) -> np.ndarray:
-    """Draws of the exact posterior on the unit cube: conjugate for gamma, a grid for beta."""
+    """Draws of the exact posterior on the unit cube: conjugate for gamma, a grid for beta.
+
+    Rows without anyone infected say nothing about beta, unless (wrong structure) someone falls ill
+    all the same, which no beta explains.
+    """
     generator = np.random.default_rng([seed, 9])
     s, i = x["S"][:, :-1].ravel(), x["I"][:, :-1].ravel()
     new, gone = -np.diff(x["S"], axis=1).ravel(), np.diff(x["R"], axis=1).ravel()
     gamma = stats.beta(1 + gone.sum(), 1 + (i - gone).sum()).rvs(99, random_state=generator)
     grid = np.linspace(0.01, 1.99, 800)
     force = (i / (x["S"] + x["I"] + x["R"])[:, :-1].ravel())[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.where(new[:, None] > 0, new[:, None] * np.log(-np.expm1(-grid * force)), 0.0)
+    known = i > 0
+    force, new, s = force[known], new[known], s[known]
+    logs = new[:, None] * np.log(-np.expm1(-grid * force))
     logs = (logs - (s - new)[:, None] * grid * force).sum(axis=0)
     weights = np.exp(logs - logs.max())
     beta = generator.choice(grid, size=99, p=weights / weights.sum())
