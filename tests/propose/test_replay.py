@@ -20,7 +20,7 @@ from gsim_jax.task import InputError
 from tests.helpers.answers import town
 from tests.helpers.fault_server import FaultServer
 from tests.search.chatting import Talk, candidates, conversation, stopped, talk
-from tests.search.quick import quick, same
+from tests.search.quick import events, quick, same
 from tests.search.town import FALL, RECOVER, SEED, write_task
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ LIMITS = {"rounds": 2, "proposals": 2, "patience": 9}
 
 @pytest.fixture(scope="module", autouse=True)
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with quick(tmp_path_factory.mktemp("compiled")) as environment:
+    with quick(tmp_path_factory.getbasetemp() / "compiled") as environment:
         yield environment
 
 
@@ -110,7 +110,7 @@ class TestReplay:
         assert len(result.rounds) == 2
         # A slot that was never recorded fails by name, the others go on.
         result, _ = replay(task, tmp_path, tmp_path / "wide", proposals=3, rounds=1)
-        failures = [json.loads(line) for line in (tmp_path / "wide/events.jsonl").open()]
+        failures = events(tmp_path / "wide")
         (failure,) = [event for event in failures if event["event"] == "failure"]
         assert failure["slot"] == 2
         assert failure["problems"][0]["code"] == "recording"

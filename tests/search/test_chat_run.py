@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import _thread
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -37,7 +37,7 @@ CAUSES = {
 
 @pytest.fixture(scope="module", autouse=True)
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with quick(tmp_path_factory.mktemp("compiled")) as environment:
+    with quick(tmp_path_factory.getbasetemp() / "compiled") as environment:
         yield environment
 
 
@@ -184,6 +184,7 @@ class TestContentFaults:
         assert stopped(spoiled.folder) == "patience"
         assert len(silly.calls) == 6
 
+    @pytest.mark.slow
     def test_some_of_each_still_find_the_winner(
         self, task: Path, plain: Talk, tmp_path: Path
     ) -> None:
@@ -207,7 +208,11 @@ class TestBudgets:
         ("budget", "reason"),
         [
             ({"tokens": 9_000}, "the budget of tokens is spent"),
-            ({"money": 0.02, "price": (2.0, 8.0)}, "the budget of money is spent"),
+            pytest.param(
+                {"money": 0.02, "price": (2.0, 8.0)},
+                "the budget of money is spent",
+                marks=pytest.mark.slow,
+            ),
         ],
     )
     def test_they_stop_the_run(
@@ -262,7 +267,9 @@ class TestInterrupted:
         def arrived(call: Call) -> None:
             if place(call.body) == (1, 2):
                 time.sleep(0.3)  # the others are answered by then
-                _thread.interrupt_main()
+                waiting = threading.main_thread().ident
+                assert waiting is not None
+                signal.pthread_kill(waiting, signal.SIGINT)
 
         def fault(number: int, repeated: int) -> str | None:
             return "hang" if number == 1 else None

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module", autouse=True)
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Small settings, and each program compiled once for all runs; the environment for others."""
-    with quick(tmp_path_factory.mktemp("compiled")) as environment:
+    with quick(tmp_path_factory.getbasetemp() / "compiled") as environment:
         yield environment
 
 
