@@ -227,6 +227,7 @@ class ChatProposer:
 
     def _body(self, messages: list[Message], temperature: float | None) -> dict[str, Any]:
         body: dict[str, Any] = {"model": self.options.model, "messages": messages}
+        body |= self.options.extra
         if temperature is not None:
             body["temperature"] = temperature
         if self.options.max_tokens is not None:

@@ -16,7 +16,8 @@ class Background:
     """Runs coroutines while the calling thread waits."""
 
     def __init__(self) -> None:
-        """Starts with the first call."""
+        """Starts with the first call, and cannot be used again once it is closed."""
+        self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -57,7 +58,11 @@ class Background:
         return results
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._running())
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._running())
+        except ConnectionAbortedError:
+            coroutine.close()
+            raise
         try:
             return future.result()
         except BaseException:
@@ -66,6 +71,9 @@ class Background:
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
+            if self._closed:
+                # A thread that still works on something must not ask on after an interruption.
+                raise ConnectionAbortedError("the conversation was ended")
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
@@ -79,6 +87,7 @@ class Background:
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
+            self._closed = True
         if loop is None or thread is None:
             return
 

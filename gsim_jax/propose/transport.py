@@ -117,7 +117,7 @@ class HttpTransport:
         import openai
 
         client = self._connect(openai)
-        fields = {**body, **self._options.extra}
+        fields = dict(body)
         known = {name: fields.pop(name) for name in ("model", "messages")}
         try:
             async with asyncio.timeout(limit):
