@@ -21,7 +21,8 @@ class Calibration:
         parameters: `{label: value}` in the parameters' units.
         errors: `{label: standard error}`; for integers and choices 0 (not estimated).
         covariance: float64[d, d] of x = Phi^-1(u).
-        score: score on the training data, fresh words.
+        score: what was minimised: the energy score on the training data with fresh words, or minus
+            the log density.
         evaluations: points evaluated.
         cost: counted operations (operations per step x lanes x steps).
         history: best mean score per generation.

@@ -49,7 +49,8 @@ class Evolution:
             "MA_ES", "xNES", "SNES".
         design: points of the first scan over the prior, as multiples of the members of a call.
         restarts: searches from different good points of the scan; the best of them goes on.
-        explore: generations of each search at dimension 0; 2 more per dimension.
+        explore: generations of the search at dimension 0, 2 more per dimension; every restart has
+            a third as many before the best goes on.
         most: upper limit of generations.
         steps: upper limit of Gauss-Newton steps.
         passes: upper limit of passes over the data per step.
@@ -212,15 +213,16 @@ class _Search:
         """Centre float64[d] and covariance float64[d, d] of the best run's last generation."""
         plan = self.plan
         generations = min(plan.explore + 2 * starts.shape[1], plan.most)
+        first = -(-generations // 3) if plan.restarts > 1 else 0
         runs = [
             _Climb(plan.strategy, x, self.fitness.members, named_words(self.seed, "search", i))
             for i, x in enumerate(self._scan(starts))
         ]
-        total = (len(runs) + 0.5) * generations
+        total = len(runs) * first + generations
         for run in runs:
-            self._evolve(run, generations, total)
-        best = self._best(runs)
-        self._evolve(best, generations // 2, total)
+            self._evolve(run, first, total)
+        best = self._best(runs) if len(runs) > 1 else runs[0]
+        self._evolve(best, generations, total)
         return best.centre, best.spread
 
     def _evolve(self, run: _Climb, generations: int, total: float) -> None:
@@ -264,7 +266,9 @@ def _finish(
 ) -> Calibration:
     space, shape = objective.simulator.parameters, energy.forecasts.shape
     u = norm.cdf(x)
-    score = energy.at(x)
+    score = (
+        energy.at(x) if exact is None else float(exact.sample(np.tile(x, (exact.members, 1)))[0])
+    )
     # dw = (dw/du) phi(x) dx; discrete coordinates have slope 0.
     deviation = space.slopes(u) * norm.pdf(x) * np.sqrt(np.diag(covariance))
     calls = energy.forecasts.calls

@@ -30,7 +30,9 @@ LANES = 6_400
 OPERATIONS = 4e8
 #: Replicates of a complete data set per call; more where trajectories are few. Below 16 of them
 #: vector units are not full, except in programs of arrays, which are the expensive ones.
-FEWEST, MOST, EXPENSIVE = 16, 64, 2_000
+FEWEST, MOST = 16, 64
+#: Counted operations per lane and step from which on a program is called expensive.
+EXPENSIVE = 2_000
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def shape_for(
         particles: replicates where something is latent or missing, None where nothing is.
     """
     replicates = particles or int(np.clip(2 ** round(np.log2(800 / max(count, 1))), FEWEST, MOST))
-    if particles is None and cost > EXPENSIVE and count * rows > EXPENSIVE:
+    if particles is None and cost > EXPENSIVE and replicates == FEWEST:
         replicates = FEWEST // 2
     each = members * replicates * len(plan.tracks[0])
     fit = min(LANES // each, OPERATIONS / (each * max(cost, 1) * max(rows - 1, 1)))

@@ -16,6 +16,8 @@ from gsim_jax.calibrate.fitness import X_EDGE, LogDensity
 STEPS = 30
 #: A step that promises less than this, in nats, is the last.
 ENOUGH = 1e-3
+#: Up to so many parameters derivatives are differences.
+DIFFERENCES = 16
 #: Longest step in x, where the prior's standard deviation is 1.
 LONGEST = 1.0
 
@@ -79,14 +81,61 @@ def maximise(density: LogDensity, x: np.ndarray, cells: np.ndarray) -> Refined:
 
 def _values(density: LogDensity, x: np.ndarray) -> np.ndarray:
     """Values at any number of points."""
-    padded = np.resize(x, (density.members, x.shape[1])) if len(x) < density.members else x
-    return density.sample(padded)[: len(x)]
+    count = density.members
+    padded = np.resize(x, (-(-len(x) // count) * count, x.shape[1]))
+    parts = np.split(padded, len(padded) // count)
+    return np.concatenate([density.sample(part) for part in parts])[: len(x)]
 
 
 Derivatives = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def _derivatives(density: LogDensity, free: np.ndarray) -> Derivatives:
+    """Gradient and Hessian: central differences of few parameters, else automatic ones.
+
+    Differences need no compilation beyond the one that the search has paid for.
+    """
+    return _Differences(density, free) if len(free) <= DIFFERENCES else _automatic(density, free)
+
+
+class _Differences:
+    """Central differences over steps of half a standard error, as far as it is known."""
+
+    def __init__(self, density: LogDensity, free: np.ndarray) -> None:
+        self.density, self.free = density, free
+        self.widths = np.full(len(free), 0.02)
+
+    def __call__(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        gradient, hessian = self._at(x)
+        known = np.diag(hessian)
+        if np.isfinite(hessian).all():
+            wanted = 0.5 / np.sqrt(np.maximum(known, 1.0))
+            rough = (self.widths > 3 * wanted) | (self.widths < wanted / 3)
+            self.widths = np.clip(wanted, 1e-3, 0.25)
+            if rough.any():
+                gradient, hessian = self._at(x)
+        return gradient, hessian
+
+    def _at(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        count = len(self.free)
+        pairs = [(i, j) for i in range(count) for j in range(i)]
+        axes = np.eye(count)
+        offsets = [np.zeros(count)]
+        offsets += [sign * axes[i] for i in range(count) for sign in (1, -1)]
+        offsets += [a * axes[i] + b * axes[j] for i, j in pairs for a in (1, -1) for b in (1, -1)]
+        points = np.tile(x, (len(offsets), 1))
+        points[:, self.free] += np.stack(offsets) * self.widths
+        values = _values(self.density, points)
+        centre, single = values[0], values[1 : 1 + 2 * count].reshape(count, 2)
+        gradient = (single[:, 0] - single[:, 1]) / (2 * self.widths)
+        hessian = np.diag((single.sum(axis=1) - 2 * centre) / self.widths**2)
+        for (i, j), four in zip(pairs, values[1 + 2 * count :].reshape(-1, 4), strict=True):
+            mixed = (four[0] - four[1] - four[2] + four[3]) / 4
+            hessian[i, j] = hessian[j, i] = mixed / (self.widths[i] * self.widths[j])
+        return gradient, hessian
+
+
+def _automatic(density: LogDensity, free: np.ndarray) -> Derivatives:
     def along(moved: jax.Array, x: jax.Array) -> jax.Array:
         return density.at(x.at[free].set(moved))
 

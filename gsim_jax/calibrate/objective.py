@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from gsim_jax.calibrate.forecasts import Forecasts, shape_for
+from gsim_jax.calibrate.forecasts import EXPENSIVE, Forecasts, shape_for
 from gsim_jax.calibrate.score import Scores, panel_scores
 from gsim_jax.compilation import lanes_jit
 from gsim_jax.simulator.panel import TRAJECTORIES, Panel, build_panel, repeat, take
@@ -26,6 +26,8 @@ from gsim_jax.task import Schema, Task, Trajectories
 
 #: Transitions (trajectories x rows) above which one phase of a long horizon is enough.
 _PLENTY = 2000
+#: Replicates whose free runs a call hands out, per member.
+SHOWN = 8
 #: Lanes that one call keeps in flight: enough to fill the vector units, little enough for caches.
 _LANES = 25_000
 
@@ -94,6 +96,8 @@ class Objective:
         self.scale = np.asarray(scale, np.float32)
         self.weighted = not complete or bool(simulator.latent) or bool(simulator.observed)
         self.replicates = settings.particles if self.weighted else settings.replicates
+        if not self.weighted and simulator.cost > EXPENSIVE:
+            self.replicates = max(self.replicates // 2, SHOWN)
         self.compile_seconds = 0.0
 
     def panels(self, data: Trajectories) -> list[Panel]:
@@ -125,7 +129,7 @@ class Objective:
             replicates=self.replicates,
             weighted=self.weighted,
         )
-        return lanes_jit(jax.vmap(run, in_axes=(0, TRAJECTORIES, None, None, 0)))
+        return lanes_jit(jax.vmap(run, in_axes=(0, TRAJECTORIES, 0, None, 0)))
 
     def scores(self, u: ArrayLike, panel: Panel, key: ArrayLike, first: int = 0) -> Scores:
         """Scores of every member.
@@ -133,15 +137,19 @@ class Objective:
         Args:
             u: float32[P, d] on the unit cube, P = `settings.members`.
             panel: leaves [P, chunk, ...], see `shared`.
-            key: uint32[2], words of all members: common random numbers.
+            key: uint32[2], words of all members (common random numbers), or uint32[P, 2], one each.
             first: number of the first trajectory of the chunk.
 
         Returns:
-            `Scores` with axes [P, chunk, T, ...].
+            `Scores` with axes [P, chunk, T, ...]; the free runs of `SHOWN` replicates, on an axis
+            after T.
         """
-        # Member p keeps the free run of replicate p, so that the members' runs are independent.
-        show = np.arange(self.settings.members, dtype=np.int32) % self.replicates
-        arguments = (jnp.asarray(u, jnp.float32), panel, jnp.asarray(key), jnp.uint32(first), show)
+        members = self.settings.members
+        # Members that share their words show different replicates, as far as there are enough.
+        each = np.arange(members)[:, None] * SHOWN + np.arange(SHOWN)[None]
+        show = (each % self.replicates).astype(np.int32)
+        keys = np.broadcast_to(np.asarray(key, np.uint32), (members, 2))
+        arguments = (jnp.asarray(u, jnp.float32), panel, keys, jnp.uint32(first), show)
         if self._executable is None:
             begin = time.perf_counter()
             self._executable = self._compiled.lower(*arguments).compile()

@@ -18,14 +18,14 @@ from gsim_jax.calibrate.newton import Refined, neighbours
 from gsim_jax.calibrate.score import FEW, standard_error
 
 #: Half-axes of the first cloud and of later ones, in x.
-FIRST, LATER = (0.05, 0.2), (0.002, 0.15)
+FIRST, LATER = (0.1, 0.3), (0.002, 0.15)
 #: A step of fewer standard errors per parameter than this stays where moments are all but linear.
 NEAR = 2.0
 #: Noise of the simulation that is accepted, in standard errors of the data.
 NOISE = 0.25
 #: Counted operations of all steps together; the part of the data that first steps look at; how many
 #: of these there are at most, and their passes.
-OPERATIONS, PART, PARTIAL, FIRST_PASSES = 1.2e11, 0.25, 2, 4
+OPERATIONS, PART, PARTIAL, FIRST_PASSES = 1.2e11, 0.15, 4, 2
 #: What fits the moments may be worse by the energy score by so many standard errors of the data.
 #: More says that the structure is wrong, and then the score that ranks structures decides.
 WORSE = 2.0

@@ -44,8 +44,9 @@ class Scores:
         counted: bool[..., n, T, H, V], where the variable was seen and the horizon reaches.
         failed: float32[..., n, T], share of free runs that have failed so far.
         code: int32[..., n, T], their failure codes combined.
-        shown: `{name: [..., n, T, *shape]}`, schema states of one replicate's free run.
-        outputs: float32[..., n, T, V], the scored values of that run; NaN where it failed.
+        shown: `{name: [..., n, T, k, *shape]}`, schema states of the free runs of k replicates;
+            without that axis where one replicate was asked for by a scalar.
+        outputs: float32[..., n, T, V, k], the scored values of those runs; NaN where they failed.
     """
 
     energy: jax.Array
@@ -158,7 +159,7 @@ def panel_scores(
         panel: n trajectories.
         key: uint32[2], the words.
         first: number of the first trajectory.
-        show: the replicate whose free run is kept.
+        show: the replicate whose free run is kept, int32 scalar or int32[k].
         replicates: R.
         weighted: see `predict`.
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gsim_jax.calibrate.objective import Objective
+from gsim_jax.calibrate.objective import SHOWN, Objective
 from gsim_jax.calibrate.score import Scores, contributions
 from gsim_jax.diagnose import Cells, Evidence
 from gsim_jax.simulator.panel import Panel
@@ -51,10 +51,10 @@ def draw_replicas(
     chunks = []
     for index, panel in enumerate(objective.panels(data)):
         shared, runs = objective.shared(panel), []
-        for call in range(-(-count // members)):
-            key = named_key(seed, "replicas", call)
-            scores = objective.scores(point, shared, key, index * objective.settings.chunk)
-            runs.append(jax.tree.map(np.asarray, (scores.shown, scores.outputs)))
+        for call in range(-(-count // (members * SHOWN))):
+            keys = np.stack([named_key(seed, f"replicas {call}", p) for p in range(members)])
+            scores = objective.scores(point, shared, keys, index * objective.settings.chunk)
+            runs.append(_apart(scores))
         chunks.append(jax.tree.map(lambda *x: np.concatenate(x), *runs))
     states, outputs = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *chunks)
 
@@ -67,6 +67,16 @@ def draw_replicas(
         {name: after(first, states[name]) for name, first in data.states.items()},
         after(data.outputs, outputs),
     )
+
+
+def _apart(scores: Scores) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The free runs of all members, each on its own: [P k, n, T, ...]."""
+
+    def flat(x: jax.Array, axis: int) -> np.ndarray:
+        runs = np.moveaxis(np.asarray(x), axis, 1)
+        return runs.reshape(-1, *runs.shape[2:])
+
+    return {k: flat(v, 3) for k, v in scores.shown.items()}, flat(scores.outputs, 4)
 
 
 def _observable(schema: Schema, data: Trajectories) -> np.ndarray:
@@ -164,7 +174,7 @@ def gather(
     energies: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
     sums: dict[int, list[dict[str, np.ndarray]]] = {}
     for start, index, panel in _replica_panels(objective, data, drawn):
-        key = named_key(seed, "floor", start)
+        key = np.stack([named_key(seed, f"floor {start}", p) for p in range(len(point))])
         part = objective.scores(point, panel, key, index * objective.settings.chunk)
         energies.setdefault(start, []).append((np.asarray(part.energy), np.asarray(part.valid)))
         sums.setdefault(start, []).append(_cell_sums(part))

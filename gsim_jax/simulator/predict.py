@@ -112,8 +112,8 @@ class Forecast(NamedTuple):
         seen: bool[V].
         valid: bool[H], whether the horizon reaches this row.
         code: int32[R], failure codes of the free run so far (the filter where there is none).
-        shown: `{name: [*shape]}` schema states of one replicate's free run.
-        outputs: float32[V], the scored values of that run; NaN where it failed.
+        shown: `{name: [*shape]}` schema states of one replicate's free run; [k, *shape] of k runs.
+        outputs: float32[V], the scored values of that run, NaN where it failed; [V, k] of k runs.
     """
 
     draws: jax.Array
@@ -157,7 +157,7 @@ def predict(
         weighted: whether particles are weighted and resampled: needed where a state is latent,
             missing or reported with error.
         first: number of the panel's first trajectory, so that words do not depend on chunks.
-        show: the replicate whose free run is `Forecast.shown`.
+        show: the replicate whose free run is `Forecast.shown`; int32[k] for those of k of them.
         reduce: turns the forecast of one row into what is stored.
 
     Returns:
