@@ -35,7 +35,11 @@ _QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passe
 # Halves the time again on CPUs; an option that not every version of XLA has.
 _QUICKER = {**_QUICK, "xla_cpu_use_fusion_emitters": False}
 
-Runner = Callable[[Trajectories], tuple[np.ndarray, np.ndarray]]
+#: Real outputs may differ from what `implied` says by this share of themselves, and by this share
+#: of the largest state that they were computed from (float32 keeps no more of a difference).
+_SHARE, _OF_STATE = 1e-3, 1e-5
+
+Runner = Callable[[Trajectories], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -67,21 +71,21 @@ def try_out(
     """
     sample = sample_of(data)
     run = _runner(program, schema)
-    codes, broken = run(_window(sample, np.zeros(LANES, int)))
+    codes, broken, untrue = run(_window(sample, np.zeros(LANES, int)))
     problems = failures(codes, filename)
     if problems:
         return Trial(problems)
     generator = np.random.default_rng(0)
     starts = np.array([generator.integers(max(1, int(n) - 1)) for n in sample.length])
     later = _window(sample, starts)
-    codes, more = run(later)
+    codes, more, again = run(later)
     if (codes[0] != 0).mean() > 0.5:
         return Trial((_failure(codes[0], "guesses, from most later rows of the data", filename),))
-    warnings = _rule_words(schema, broken | more)
+    warnings = _rule_words(schema, broken | more) + _untrue_words(program, untrue | again)
     if codes[0].any():
         warnings.append(f"from some later rows of the data: {_kinds(codes[0])}")
     inside = _inside(later, schema, generator)
-    codes, _ = run(inside)
+    codes, _, _ = run(inside)
     if (codes[0] != 0).mean() > 0.5:
         warnings.append(f"from most states inside their ranges: {_kinds(codes[0])}")
     return Trial((), (*warnings, *_edge_words(sample, schema, run)))
@@ -123,41 +127,83 @@ def _runner(program: Program, schema: Schema) -> Runner:
     points = np.concatenate([program.parameters.guess()[None], 0.02 + 0.96 * random])
     compiled = jax.jit(partial(_steps, program, schema), compiler_options=_options())
 
-    def run(data: Trajectories) -> tuple[np.ndarray, np.ndarray]:
-        codes, broken = compiled(jnp.asarray(points, jnp.float32), build_panel(schema, data))
-        return np.asarray(codes), np.asarray(broken)[0]
+    def run(data: Trajectories) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        found = compiled(jnp.asarray(points, jnp.float32), build_panel(schema, data))
+        codes, broken, untrue = map(np.asarray, found)
+        return codes, broken[0], np.asarray(untrue.any(axis=(0, 1)))
 
     return run
 
 
 def _steps(
     program: Program, schema: Schema, points: jax.Array, panel: Panel
-) -> tuple[jax.Array, jax.Array]:
-    """Codes int32[points, lanes] and broken rules bool[points, lanes, rules] of a few steps."""
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """A few steps at each point, for each lane.
 
-    def one(u: jax.Array, trajectory: Panel, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+    Returns:
+        Codes int32[points, lanes], broken rules bool[points, lanes, rules], and which outputs
+        `implied` got wrong, bool[points, lanes, outputs].
+    """
+
+    def one(u: jax.Array, trajectory: Panel, index: jax.Array) -> Any:
         params = program.parameters.from_unit(u)
         lane = jnp.stack([index.astype(jnp.uint32), jnp.uint32(7)])
         start = first_state(program, params, trajectory, lane)
 
         def body(carry: tuple[Any, jax.Array], t: jax.Array) -> tuple[Any, Any]:
-            state, code = carry
-            words = lane_words(lane, t)
-            state, outputs = program.step(state, row_inputs(trajectory, t), params, words)
+            before, code = carry
+            words, now = lane_words(lane, t), row_inputs(trajectory, t)
+            state, outputs = program.step(before, now, params, words)
+            untrue = _disagreement(program, before, state, now, outputs)
             reported = program.observe(state, outputs, params, words)
             fresh = lane_code(program.states, state, with_reports(outputs, reported))
             # Behind its last row a trajectory has no inputs, and no failures.
             code |= jnp.where(t + 1 < trajectory.length, fresh, 0)
-            return (state, code), {name: state[name] for name in schema.states}
+            untrue &= (code == 0) & (t + 1 < trajectory.length)
+            return (state, code), ({name: state[name] for name in schema.states}, untrue)
 
         times = jnp.arange(panel.outputs.shape[1] - 1, dtype=jnp.int32)
         first = (start, lane_code(program.states, start, {}))
-        (_, code), after = jax.lax.scan(body, first, times)
+        (_, code), (after, untrue) = jax.lax.scan(body, first, times)
         path = {k: jnp.concatenate([start[k][None], v]) for k, v in after.items()}
-        return code, _broken(schema, path, trajectory)
+        return code, _broken(schema, path, trajectory), jnp.any(untrue, axis=0)
 
     lanes = jax.vmap(one, in_axes=(None, TRAJECTORIES, 0))
     return jax.vmap(lanes, in_axes=(0, None, None))(points, panel, jnp.arange(len(panel.length)))
+
+
+def _disagreement(
+    program: Program, before: Any, after: Any, inputs: Any, outputs: Any
+) -> jax.Array:
+    """bool[outputs of `implied`]: where it says something else than the step did."""
+    told = program.implied(before, after, inputs)
+    if not told:
+        return jnp.zeros(0, bool)
+    size = jnp.max(jnp.stack([jnp.max(jnp.abs(x)) for x in _reals(before) + _reals(after)]))
+
+    def differs(name: str) -> jax.Array:
+        made, said = outputs[name], told[name]
+        if made.dtype != jnp.float32:
+            return jnp.any(made != said)
+        room = _SHARE * jnp.maximum(jnp.abs(made), jnp.abs(said)) + _OF_STATE * size
+        return jnp.any(~(jnp.abs(made - said) <= room))
+
+    return jnp.stack([differs(name) for name in told])
+
+
+def _reals(state: Any) -> list[jax.Array]:
+    return [x.astype(jnp.float32) for x in state.values() if x.size]
+
+
+def _untrue_words(program: Program, wrong: np.ndarray) -> list[str]:
+    names = program.functions["implied"].outputs if wrong.size else ()
+    named = [name for name, flag in zip(names, wrong.tolist(), strict=True) if flag]
+    if not named:
+        return []
+    return [
+        f"implied: {', '.join(map(repr, named))} read off two states is not what the submodules "
+        "returned in the step between them: undo what `couple` does, or leave `implied` out"
+    ]
 
 
 def _broken(schema: Schema, path: dict[str, jax.Array], trajectory: Panel) -> jax.Array:
@@ -242,7 +288,7 @@ def _edge_words(sample: Trajectories, schema: Schema, run: Runner) -> list[str]:
         for lane, (name, _, value) in enumerate(chosen):
             values = changed.setdefault(name, first.states[name][:, 0].copy())
             values[lane] = value
-        codes, _ = run(_with_first(first, changed))
+        codes, _, _ = run(_with_first(first, changed))
         for (name, end, value), code in zip(chosen, codes[0], strict=False):
             if code:
                 words.append(f"from {name} = {value:g}, its {end} value: {_kinds(code)}")

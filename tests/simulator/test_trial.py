@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gsim_jax.simulator.check import CheckReport, check_source
 from gsim_jax.simulator.sandbox import Sandbox
+from gsim_jax.task import Task
 from tests.simulator.legitimate_worlds import FOLDER, WORLDS
+from tests.simulator.worlds import data_of, schema_of
 
 WORLD = WORLDS["sir_lockdown"]
 SIR = (FOLDER / "sir_lockdown.py").read_text()
@@ -28,7 +32,8 @@ def checked(sandbox: Sandbox, source: str, world=WORLD) -> CheckReport:
 
 def test_a_rule_that_breaks_is_told_by_name(sandbox: Sandbox) -> None:
     leaking = SIR.replace('state["R"] + gone', 'state["R"] + gone // 2')
-    (warning,) = checked(sandbox, leaking).warnings
+    warning, other = checked(sandbox, leaking).warnings
+    assert other.startswith("implied: 'recovered' read off two states is not what")
     assert warning.startswith("rule 'S + I + R == initial.S + initial.I + initial.R' held")
     assert warning.endswith("in 8 of 8 trajectories: make the flows add up")
 
@@ -59,3 +64,28 @@ def test_a_second_check_answers_from_memory(sandbox: Sandbox) -> None:
     other = replace(WORLD, rules=())
     assert check_source(SIR, other.task, sandbox) is not first
     assert check_source(SIR, task, sandbox, "mine.py") is not first
+
+
+def test_implied_that_is_not_what_happened_is_told_by_name(sandbox: Sandbox) -> None:
+    assert not checked(sandbox, SIR).warnings
+    turned = SIR.replace('current["R"] - previous["R"]', 'previous["R"] - current["R"]')
+    (warning,) = checked(sandbox, turned).warnings
+    assert warning.startswith("implied: 'recovered' read off two states is not what the")
+
+
+def test_implied_of_real_states_may_round(sandbox: Sandbox) -> None:
+    source = """
+PARAMS = {"grow": {"sd": Uniform(0.0, 0.1, guess=0.01)}}
+def grow(state, inputs, params, key):
+    return {"gained": params["sd"] * normal(key)}
+def couple(state, inputs, outputs, params, key):
+    return {"x": state["x"] + outputs["gained"]}
+def implied(previous, current, inputs):
+    return {"gained": %scurrent["x"] - previous["x"]}
+SUBMODULES = (grow,)
+"""
+    schema = schema_of("x")
+    task = Task(Path("."), schema, data_of(schema, {"x": np.full((2, 9), 300.0)}))
+    assert not check_source(source % "", task, sandbox).warnings
+    (warning,) = check_source(source % "0.1 + ", task, sandbox).warnings
+    assert warning.startswith("implied: 'gained'")
