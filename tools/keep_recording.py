@@ -31,10 +31,10 @@ README = """\
 | ended | {reason}; best candidate {best} |
 
 `chat/` holds every request and every reply as it was sent and received, numbered by round, slot and
-attempt. Nothing is edited. To play it back, offline:
+attempt; nothing is edited, only the key of the account would be taken out. To play it back, offline:
 
 ```
-gsim run TASK --proposer replay:{here} --seed {seed}
+gsim run TASK --proposer replay:{here} --seed {seed}{more}
 ```
 
 A request that differs from the recorded one (another version of the prompts, other numbers on
@@ -82,6 +82,7 @@ def _facts(run: Path) -> dict[str, Any]:
         "version": configuration["versions"].get("gsim_jax"),
         "seed": configuration["seed"],
         "calibrator": configuration["calibrator"],
+        "more": " --calibrate none" if configuration["calibrator"] == "guess" else "",
         "reason": ends.get("stop", {}).get("reason", "not yet"),
         "best": ends.get("end", {}).get("best"),
     }
