@@ -63,8 +63,11 @@ def _particles(
         one = partial(_filter, simulator, schema, values, count, key)
         return jax.vmap(one, in_axes=(TRAJECTORIES, 0, 0))(panel, rows, number)
 
-    # Draw after draw: particles of all of them at once would not fit into caches, or memory.
-    return jax.lax.map(draw, params)
+    # Draw after draw: particles of all of them at once would not fit into caches, or memory. The
+    # number is there for simulators without parameters.
+    leaves = jax.tree.leaves(params)
+    number = jnp.arange(leaves[0].shape[0] if leaves else 1)
+    return jax.lax.map(lambda each: draw(each[1]), (number, params))
 
 
 def _filter(

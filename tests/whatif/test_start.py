@@ -15,6 +15,11 @@ from tests.envs.folders import task_of
 from tests.simulator.worlds import data_of, hidden_level, schema_of
 from tests.whatif.records import covid_program
 
+#: Two draws, both of them the truth of `hidden_level`.
+DRAWS = {
+    "move": {k: np.float32([v, v]) for k, v in {"a": 0.6, "s": 0.5, "phi": 0.9, "q": 0.4}.items()}
+}
+
 
 class TestRows:
     def test_first_last_and_a_row_in_between(self) -> None:
@@ -63,7 +68,7 @@ class TestInputs:
         schema = replace(schema_of("x"), inputs={"u": Input("u", "real", default=None)})
         data = data_of(schema, {"x": np.zeros((2, 4))}, inputs={"u": np.arange(8.0).reshape(2, 4)})
         task = Task(task.path, schema, data)
-        found = start_from("trajectory:site 1@2", task, hidden_level(schema), {}, 3)
+        found = start_from("trajectory:site 1@2", task, hidden_level(schema), DRAWS, 3)
         assert found.inputs["u"].tolist() == [[6, 7, 7, 7]]
 
     def test_the_clock_goes_on(self) -> None:
@@ -90,9 +95,7 @@ class TestHidden:
             x, level = 0.6 * x + level + 0.5 * rng.normal(), 0.9 * level + 0.4 * rng.normal()
             seen.append(x)
         task = Task(task_of("covid19").path, schema, data_of(schema, {"x": np.array([seen])}))
-        draws = {"move": {k: np.float32([v, v]) for k, v in
-                          {"a": 0.6, "s": 0.5, "phi": 0.9, "q": 0.4}.items()}}  # fmt: skip
-        found = start_from("last", task, simulator, draws, 4, replicates=2000)
+        found = start_from("last", task, simulator, DRAWS, 4, replicates=2000)
         assert found.whole
         assert found.states["l"].shape == (2, 2000)
         np.testing.assert_array_equal(found.states["x"], np.float32(seen[-1]))
@@ -105,7 +108,7 @@ class TestHidden:
         # The kernel that weighs particles widens the filter: its mean is right, roughly.
         assert found.states["l"].mean() == pytest.approx(mean, abs=0.35 * variance**0.5)
         assert np.sqrt(variance) < found.states["l"].std() < 1.6 * np.sqrt(variance)
-        model = Model(simulator, schema, draws)
+        model = Model(simulator, schema, DRAWS)
         ahead = sweep(model, [], found, steps=4, replicates=2000, keep="paths")
         np.testing.assert_allclose(ahead["x"].values[0, :, :, 0], np.float32(seen[-1]))
         told = float(ahead["x"].values[0, :, :, 1].mean())
