@@ -31,7 +31,7 @@ README = """\
 | ended | {reason}; best candidate {best} |
 
 `chat/` holds every request and every reply as it was sent and received, numbered by round, slot and
-attempt; nothing is edited, only the key of the account would be taken out. To play it back, offline:
+attempt; nothing is edited, only the key of the account would be taken out. To play it back:
 
 ```
 gsim run TASK --proposer replay:{here} --seed {seed}{more}
