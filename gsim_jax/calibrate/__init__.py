@@ -6,8 +6,11 @@ from gsim_jax.calibrate.checks import CalibrationReport, Trials, check_calibrati
 from gsim_jax.calibrate.evolution import Evolution
 from gsim_jax.calibrate.exact import Exact, exact_posterior
 from gsim_jax.calibrate.exact_result import ExactPosterior
+from gsim_jax.calibrate.fit import fit_posterior
 from gsim_jax.calibrate.likelihood import LogLikelihood, log_likelihood
+from gsim_jax.calibrate.npe import NeuralPosterior
 from gsim_jax.calibrate.objective import Objective, Settings, settings_for
+from gsim_jax.calibrate.posterior import Posterior
 from gsim_jax.calibrate.score import (
     FEW,
     Scores,
@@ -26,7 +29,9 @@ __all__ = [
     "Exact",
     "ExactPosterior",
     "LogLikelihood",
+    "NeuralPosterior",
     "Objective",
+    "Posterior",
     "Scores",
     "Settings",
     "Trials",
@@ -34,6 +39,7 @@ __all__ = [
     "check_data",
     "energy_score",
     "exact_posterior",
+    "fit_posterior",
     "increment_scale",
     "log_likelihood",
     "posterior_draws",

@@ -26,6 +26,7 @@ METHODS = {
         "gsim_jax.calibrate.exact:Exact",
         "posterior from a likelihood in closed form, where two complete rows show every draw",
     ),
+    "npe": ("gsim_jax.calibrate.npe:NeuralPosterior", "neural posterior, from simulations alone"),
 }
 """Each method: where its calibrator is, and what it does."""
 HELP = "; ".join(f"{name}: {words}" for name, (_, words) in METHODS.items()) + "."
