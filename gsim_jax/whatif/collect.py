@@ -234,6 +234,7 @@ def mean_and_error(total: np.ndarray, number: np.ndarray) -> tuple[np.ndarray, n
         mean = np.where(units > 0, np.nansum(each, -1) / np.maximum(units, 1), np.nan)
         square = np.nansum((each - mean[..., None]) ** 2, -1)
         error = np.sqrt(square / np.maximum(units - 1, 1) / np.maximum(units, 1))
+        error = np.where(error < 1e-12 * np.abs(mean), 0.0, error)  # rounding is no scatter
     return mean, np.where(units > 1, error, np.nan)
 
 

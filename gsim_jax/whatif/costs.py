@@ -85,9 +85,8 @@ class _Reader:
         for name, values in self._scalars.items():
             env[name] = values[at][:, None]
         numbers = piece.first + np.arange(piece.codes.shape[1])
-        replicate = numbers % job.replicates
         for name, values in self._given.items():
-            env[name] = values[at][:, replicate % values.shape[1]]
+            env[name] = values[at][:, numbers % values.shape[1]]
         value, known = self._cost.evaluate({k: env[k] for k in self._cost.names}, xp=np)
         found = np.where(known, np.asarray(value, np.float64), np.nan)
         failed = ~np.isfinite(piece.kept[0][-1]) if piece.kept else False

@@ -218,13 +218,13 @@ def _static(job: Job, plan: Plan, keep: Keep, layout: Layout) -> Static:
 def _values(job: Job, plan: Plan, numbers: np.ndarray) -> Values:
     """Values of a chunk of lanes, checked."""
     draw, replicate = numbers // job.replicates, numbers % job.replicates
-    start = {k: _dealt(v, draw, replicate) for k, v in job.start.states.items()}
+    start = {k: _dealt(v, draw, replicate, numbers) for k, v in job.start.states.items()}
     params = {
         group: {name: _drawn(value, draw) for name, value in members.items()}
         for group, members in job.draws.items()
     }
     given = {**job.start.inputs, **job.start.attributes}
-    inputs = {name: _turned(value, replicate) for name, value in given.items()}
+    inputs = {name: _turned(value, numbers) for name, value in given.items()}
     values = gather(job.simulator, job.schema, start, params, inputs, len(numbers), job.steps)
     kinds, rowwise = list(values.layout.kinds), set(values.layout.rowwise)
 
@@ -243,28 +243,30 @@ def _values(job: Job, plan: Plan, numbers: np.ndarray) -> Values:
     if len(t) == 1 or (t == t[0]).all():
         put(("inputs", "t"), t[0], "shared")
     else:
-        values.lane["index/inputs/t"] = (replicate % len(t)).astype(np.int32)
+        values.lane["index/inputs/t"] = (numbers % len(t)).astype(np.int32)
         put(("inputs", "t"), t, "table")
     rowwise.add(("inputs", "t"))
     return replace(values, layout=Layout(tuple(kinds), frozenset(rowwise)))
 
 
-def _dealt(points: np.ndarray, draw: np.ndarray, replicate: np.ndarray) -> np.ndarray:
+def _dealt(
+    points: np.ndarray, draw: np.ndarray, replicate: np.ndarray, numbers: np.ndarray
+) -> np.ndarray:
     """States [a, b, *shape] of these lanes; one for all where there is one."""
     a, b = points.shape[:2]
     if a == b == 1:
         return points[0, 0]
-    return points[draw if a > 1 else 0, replicate % b]
+    return points[draw, replicate] if a > 1 else points[0, numbers % b]
 
 
 def _drawn(value: np.ndarray, draw: np.ndarray) -> np.ndarray:
     return value[draw] if len(value) > 1 else value[0]
 
 
-def _turned(value: np.ndarray, replicate: np.ndarray) -> Any:
+def _turned(value: np.ndarray, numbers: np.ndarray) -> Any:
     if len(value) == 1:
         return value[0]
-    return PerLane(value, (replicate % len(value)).astype(np.int32))
+    return PerLane(value, (numbers % len(value)).astype(np.int32))
 
 
 def _replacing(

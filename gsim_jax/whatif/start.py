@@ -23,11 +23,12 @@ PARTICLES = 256
 class Start:
     """States, inputs and attributes that lanes begin with.
 
-    A lane is a draw of the parameters and a replicate; replicate r has entry r mod n of every axis
-    of n entries, so that several starting points are dealt to the replicates in turn.
+    Several starting points are dealt to the lanes in turn: lane k (draw x replicates + replicate)
+    has entry k mod n of every axis of n entries.
 
     Attributes:
-        states: `{name: [a, b, *shape]}`: b points, for all draws (a = 1) or for each.
+        states: `{name: [a, b, *shape]}`: b points to deal (a = 1), or one for each draw and
+            replicate.
         inputs: `{name: [n, steps + 1, *shape]}`, calendar included; what is left out has its
             default.
         attributes: `{name: [n]}`.
@@ -61,7 +62,7 @@ def start_from(
 
     Args:
         words: `"first"`, `"last"`, `"trajectory:ID"` or `"trajectory:ID@t"`. The first two deal
-            all trajectories of the split to the replicates.
+            all trajectories of the split to the lanes.
         task: the task, with its data.
         simulator: what runs.
         params: `{group: {name: [D, *shape]}}`, the draws that hidden states depend on.
@@ -130,12 +131,13 @@ def _start(
         states = {k: v[np.arange(n), rows][None] for k, v in data.states.items()}
     else:
         whole = True
-        each = max(PARTICLES, -(-replicates // n))
+        each = max(PARTICLES, replicates)
         found = particles(simulator, schema, data, rows, params, each, seed)
-        # Replicate r continues trajectory r mod n; its particles are spread over all there are.
-        r = np.arange(replicates)
-        turn = (r // n) * each // max(-(-replicates // n), 1)
-        states = {k: v[:, r % n, turn] for k, v in found.items()}
+        draws = len(next(iter(found.values())))
+        lane = np.arange(draws * replicates).reshape(draws, replicates)
+        # Lane k continues trajectory k mod n; a draw's replicates are spread over its particles.
+        draw, turn = lane // replicates, (lane % replicates) * each // replicates
+        states = {k: v[draw, lane % n, turn] for k, v in found.items()}
     inputs = {k: _ahead(schema, data, k, v, rows, steps) for k, v in data.inputs.items()}
     at = np.asarray(rows, np.int32)
     return Start(states, inputs, dict(data.attributes), at, told, whole)
