@@ -104,7 +104,7 @@ def walk_unit(a: float, sd: float) -> np.ndarray:
 
 
 def walk_score(path: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slope [2] of the AR(1)'s log likelihood in x, and Fisher information [2, 2] given the rows."""
+    """Slope [2] of the AR(1)'s log likelihood in x, Fisher information [2, 2] given the rows."""
     u = norm.cdf(x)
     a, sd = u[0], 0.1 * 100.0 ** u[1]
     before, after = path[:, :-1], path[:, 1:]
@@ -113,3 +113,31 @@ def walk_score(path: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     score = np.array([(before * gap).sum(), (gap**2 / sd - sd).sum()]) / sd**2
     fisher = np.diag([(before**2).sum(), 2.0 * before.size]) / sd**2
     return score * slopes, fisher * np.outer(slopes, slopes)
+
+
+def refilled(schema: Schema = POOL) -> NativeSimulator:
+    """n' = n - Binomial(n, p) + step: a probability, an integer, a number that nothing reads."""
+
+    def flows(state: Any, inputs: Any, params: Any, key: jax.Array) -> dict[str, jax.Array]:
+        return {"left": sampling.binomial(key, state["n"], params["p"]), "came": params["step"]}
+
+    def couple(state: Any, inputs: Any, outputs: Any, params: Any, key: jax.Array) -> Any:
+        return {"n": state["n"] - outputs["left"] + outputs["came"]}
+
+    parameters = {
+        "flows": {
+            "p": priors.Uniform(0.0, 1.0, guess=0.5),
+            "step": priors.Integer(0, 9, guess=1),
+            "spare": priors.Normal(0.0, 3.0, guess=0.0),
+        }
+    }
+    return from_functions(schema, parameters, [flows], couple)
+
+
+def draw_refilled(p: float, step: int, n: int, rows: int, seed: int) -> np.ndarray:
+    """Trajectories of the same world, int64[n, rows]; every other one starts empty."""
+    generator = np.random.default_rng(seed)
+    path = [np.where(np.arange(n) % 2, 0, generator.integers(20, 200, n))]
+    for _ in range(rows - 1):
+        path.append(path[-1] - generator.binomial(path[-1], p) + step)
+    return np.stack(path, axis=1)

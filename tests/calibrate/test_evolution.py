@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import binom, norm
 
 from gsim_jax import sampling
 from gsim_jax.calibrate import (
@@ -19,11 +20,16 @@ from gsim_jax.calibrate import (
     increment_scale,
     settings_for,
 )
-from gsim_jax.simulator import priors
+from gsim_jax.calibrate.evolution import _Search, to_x
+from gsim_jax.calibrate.fitness import Energy, exact_density
+from gsim_jax.calibrate.newton import maximise
+from gsim_jax.calibrate.objective import forecasts_for
 from gsim_jax.simulator.native import from_functions
 from gsim_jax.simulator.panel import build_panel, is_complete
 from gsim_jax.simulator.predict import Plan
-from gsim_jax.task import Schema, Task, Trajectories, Variable
+from gsim_jax.task import InputError, Schema, Task, Trajectories
+from tests.calibrate import programs
+from tests.calibrate.fitting import POOL, counts, draw_refilled, refilled
 from tests.simulator.worlds import ar1, data_of, draw_ar1, schema_of
 
 A, SD = 0.8, 0.5
@@ -100,7 +106,8 @@ class TestWalk:
         settings = walk.objective.settings
         calls = found.evaluations // settings.members
         assert found.evaluations % settings.members == 0
-        lanes = settings.members * settings.chunk * settings.replicates * 6
+        shape = forecasts_for(walk.objective, walk.data(0)).shape
+        lanes = settings.members * shape.chunk * shape.replicates
         assert found.cost == calls * lanes * (ROWS - 1) * walk.objective.simulator.cost
         assert 0 < len(found.history) < calls
 
@@ -132,30 +139,9 @@ class TestWalk:
 
 @pytest.fixture(scope="module")
 def pool() -> tuple[Objective, Calibration]:
-    """n' = n - Binomial(n, p) + step: a probability, an integer, a number that nothing reads."""
-    schema = schema_of(states={"n": Variable("n", "count", min=0)})
-
-    def flows(state: Any, inputs: Any, params: Any, key: jax.Array) -> dict[str, jax.Array]:
-        return {"left": sampling.binomial(key, state["n"], params["p"]), "came": params["step"]}
-
-    def couple(state: Any, inputs: Any, outputs: Any, params: Any, key: jax.Array) -> Any:
-        return {"n": state["n"] - outputs["left"] + outputs["came"]}
-
-    parameters = {
-        "flows": {
-            "p": priors.Uniform(0.0, 1.0, guess=0.5),
-            "step": priors.Integer(0, 9, guess=1),
-            "spare": priors.Normal(0.0, 3.0, guess=0.0),
-        }
-    }
-    generator = np.random.default_rng(1)
-    n = np.zeros((COUNT, ROWS), int)
-    n[:, 0] = np.where(np.arange(COUNT) % 2, 0, generator.integers(20, 200, COUNT))
-    for t in range(1, ROWS):
-        n[:, t] = n[:, t - 1] - generator.binomial(n[:, t - 1], P) + STEP
-    data = data_of(schema, {"n": n})
-    simulator = from_functions(schema, parameters, [flows], couple)
-    objective = objective_of(simulator, schema, data, Plan((4,)))
+    """A probability, an integer, a number that nothing reads."""
+    data = counts(draw_refilled(P, STEP, COUNT, ROWS, 1))
+    objective = objective_of(refilled(), POOL, data, Plan((4,)))
     return objective, EVOLUTION.calibrate(objective, data, 3)
 
 
@@ -184,7 +170,7 @@ class TestPool:
 
 def test_a_parents_point_is_a_start(walk: Walk) -> None:
     """With next to no search, a start near the optimum is what the fit begins from."""
-    lazy = replace(EVOLUTION, design=1, explore=0, refine=0, restarts=1, polish=1)
+    lazy = replace(EVOLUTION, design=1, explore=0, restarts=1, steps=1, passes=2)
     near = walk.objective.simulator.parameters.to_unit({"drift.a": A, "drift.sd": SD})
     got = lazy.calibrate(walk.objective, walk.data(0), 4, start=near)
     assert abs(got.parameters["drift.sd"] - SD) < 0.1
@@ -204,6 +190,114 @@ def test_a_simulator_without_parameters() -> None:
     assert got.covariance.shape == (0, 0)
     # A calibrated normal one step ahead: E CRPS = sd / sqrt(pi), in units of the increments' sd.
     assert got.score == pytest.approx(1 / np.sqrt(np.pi), rel=0.1)
+
+
+COUNTS = programs.schema_of(S="count", I="count", R="count")
+TRUTH = {"infection.beta": 0.5, "recovery.gamma": 0.1}
+STRATEGIES = ("CMA_ES", "Sep_CMA_ES", "MA_ES", "xNES", "SNES")
+
+
+def epidemics(number: int, count: int = 12, rows: int = 21) -> Trajectories:
+    return programs.data_of(COUNTS, **programs.simulate_sir(0.5, 0.1, count, rows, number))
+
+
+class Epidemic:
+    """The chain-binomial SIR: its objective, and the exact mode of one data set."""
+
+    def __init__(self) -> None:
+        self.data = epidemics(1)
+        program = programs.program_of(programs.SIR, COUNTS)
+        self.objective = objective_of(program, COUNTS, self.data, Plan((), free=False))
+        exact = exact_density(self.objective, self.data, "log")
+        assert exact is not None
+        self.exact = exact
+        truth = to_x(program.parameters.to_unit(TRUTH))
+        self.mode = maximise(exact, truth, np.zeros(2, int))
+
+    def energy(self, seed: int = 1) -> Energy:
+        forecasts = forecasts_for(self.objective, self.data)
+        return Energy(forecasts, *self.objective.scoring(forecasts.shape.plan), seed)
+
+    def away(self, x: np.ndarray) -> np.ndarray:
+        """Distance from the exact mode in posterior deviations, per coordinate."""
+        return (x - self.mode.x) / np.sqrt(np.diag(self.mode.covariance))
+
+
+@pytest.fixture(scope="module")
+def epidemic() -> Epidemic:
+    return Epidemic()
+
+
+class TestStrategies:
+    def test_these_are_the_ones_that_are_named(self) -> None:
+        assert Evolution.__doc__ is not None
+        assert all(f'"{name}"' in Evolution.__doc__ for name in STRATEGIES)
+
+    @pytest.mark.parametrize("strategy", STRATEGIES)
+    def test_the_search_alone_ends_near_the_mode(self, epidemic: Epidemic, strategy: str) -> None:
+        """Without what refines it: within a fifth of the prior's deviation, better than the guess."""
+        plan = replace(EVOLUTION, strategy=strategy)
+        search = _Search(plan, epidemic.exact, 1, lambda _: None)
+        guess = to_x(epidemic.objective.simulator.parameters.guess())
+        centre, spread = search.run(guess[None])
+        assert np.linalg.norm(centre - epidemic.mode.x) < 0.2
+        assert np.linalg.norm(guess - epidemic.mode.x) > 0.4
+        assert np.linalg.eigvalsh(spread).min() > 0
+        assert search.history[-1] < search.history[0]
+
+
+class TestScores:
+    def test_forecasts_lead_to_the_mode_of_the_likelihood(self, epidemic: Epidemic) -> None:
+        plan = replace(EVOLUTION, score="energy")
+        found = plan.calibrate(epidemic.objective, epidemic.data, 1)
+        assert np.abs(epidemic.away(norm.ppf(found.u))).max() < 1.0
+        ratio = np.sqrt(np.diag(found.covariance) / np.diag(epidemic.mode.covariance))
+        assert (ratio > 0.6).all()
+        assert (ratio < 1.6).all()
+
+    def test_where_rows_show_all_draws_the_likelihood_is_maximised(
+        self, epidemic: Epidemic
+    ) -> None:
+        found = EVOLUTION.calibrate(epidemic.objective, epidemic.data, 1)
+        # Newton stops within 1e-3 nats of the top.
+        assert np.abs(epidemic.away(norm.ppf(found.u))).max() < 0.1
+        np.testing.assert_allclose(found.covariance, epidemic.mode.covariance, rtol=0.1, atol=1e-4)
+        asked = replace(EVOLUTION, score="log").calibrate(epidemic.objective, epidemic.data, 1)
+        np.testing.assert_array_equal(asked.u, found.u)
+
+    def test_data_that_no_point_could_have_made_are_left_to_forecasts(
+        self, epidemic: Epidemic
+    ) -> None:
+        states = programs.simulate_sir(0.5, 0.1, 12, 21, 1)
+        states["R"][3, 9:] += 1  # one recovers who was never infected
+        data = programs.data_of(COUNTS, **states)
+        assert exact_density(epidemic.objective, data, "auto") is not None
+        found = EVOLUTION.calibrate(epidemic.objective, data, 1)
+        assert np.isfinite(found.score)
+        assert np.abs(epidemic.away(norm.ppf(found.u))).max() < 1.5
+
+    def test_no_likelihood_where_one_was_asked_for_is_told_in_one_message(self, walk: Walk) -> None:
+        with pytest.raises(InputError) as caught:
+            replace(EVOLUTION, score="log").calibrate(walk.objective, walk.data(0), 1)
+        assert len(caught.value.problems) == 1
+        assert "expected a program from a simulator file; got NativeSimulator" in str(caught.value)
+        assert "give a log likelihood of your own" in str(caught.value)
+
+
+@pytest.mark.slow
+def test_intervals_of_simulated_scores_cover(epidemic: Epidemic) -> None:
+    """Forty small epidemics: 90 % intervals contain the truth as often as a binomial law allows."""
+    plan = replace(EVOLUTION, score="energy")
+    truth = to_x(epidemic.objective.simulator.parameters.to_unit(TRUTH))
+    runs, half = 40, norm.ppf(0.95)
+    low, high = binom.ppf([0.005, 0.995], runs, 0.9)
+    inside = np.zeros(2)
+    for number in range(runs):
+        found = plan.calibrate(epidemic.objective, epidemics(1000 + number), number)
+        error = np.sqrt(np.diag(found.covariance))
+        inside += np.abs(norm.ppf(found.u) - truth) < half * error
+    assert (inside >= low).all(), inside
+    assert (inside <= high).all(), inside
 
 
 class TestSettings:
