@@ -113,7 +113,7 @@ def same_end(broken: Talk, plain: Talk, server: FaultServer) -> None:
 
 class TestTransportFaults:
     def test_the_same_winner(self, task: Path, plain: Talk, tmp_path: Path) -> None:
-        server = FaultServer(town, seeded(TRANSPORT, 33, 0.95, seed=1))
+        server = FaultServer(town, seeded(TRANSPORT, 33, 1.0, seed=1))
         broken = talk(task, tmp_path / "run", server, **PATIENT)
         assert set(server.faults()) == set(TRANSPORT)
         same_end(broken, plain, server)
@@ -124,7 +124,7 @@ class TestTransportFaults:
     @pytest.mark.slow
     @pytest.mark.parametrize("seed", range(2))
     def test_two_hundred(self, task: Path, plain: Talk, tmp_path: Path, seed: int) -> None:
-        server = FaultServer(town, seeded(TRANSPORT, 200, 0.95, seed))
+        server = FaultServer(town, seeded(TRANSPORT, 200, 1.0, seed))
         broken = talk(task, tmp_path / "run", server, retries=300, timeout=0.4)
         assert sum(server.faults().values()) == 200
         same_end(broken, plain, server)
