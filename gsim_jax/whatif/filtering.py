@@ -20,6 +20,7 @@ from gsim_jax.simulator.predict import first_state, overwrite, with_reports
 from gsim_jax.task import Schema, Trajectories, output_vector
 
 State = dict[str, jax.Array]
+_BY_TRAJECTORY = ("states", "seen", "inputs", "attributes", "outputs", "outputs_seen", "length")
 
 
 def particles(
@@ -27,6 +28,7 @@ def particles(
     schema: Schema,
     data: Trajectories,
     rows: list[int],
+    chosen: np.ndarray,
     params: Any,
     count: int,
     seed: int,
@@ -41,33 +43,35 @@ def particles(
         schema: the task's schema.
         data: n trajectories.
         rows: the row of each trajectory at which the particles are wanted.
+        chosen: int[D, m], the trajectories that each draw is to filter.
         params: `{group: {name: [D, *shape]}}`.
         count: particles P per trajectory and draw.
         seed: all words follow from it.
 
     Returns:
-        `{name: [D, n, P, *shape]}`, latent states included.
+        `{name: [D, m, P, *shape]}`, latent states included.
     """
     panel = build_panel(schema, data)
     key = jax.random.key_data(jax.random.key(seed, impl="threefry2x32"))
-    found = _particles(simulator, schema, count, params, panel, jnp.asarray(rows), key)
+    picked = jnp.asarray(chosen, jnp.int32)
+    found = _particles(simulator, schema, count, params, picked, panel, jnp.asarray(rows), key)
     return {name: np.asarray(value) for name, value in found.items()}
 
 
 @partial(lanes_jit, static_argnums=(0, 1, 2))
 def _particles(
-    simulator: Simulator, schema: Schema, count: int, params: Any, panel: Panel, rows: Any, key: Any
-) -> State:
-    def draw(values: Any) -> State:
-        number = jnp.arange(rows.shape[0], dtype=jnp.uint32)
+    simulator: Simulator, schema: Schema, count: int, params: Any, chosen: jax.Array, panel: Panel,
+    rows: Any, key: Any,
+) -> State:  # fmt: skip
+    def draw(each: tuple[jax.Array, Any]) -> State:
+        picked, values = each
+        own = {f: jax.tree.map(lambda x: x[picked], getattr(panel, f)) for f in _BY_TRAJECTORY}
         one = partial(_filter, simulator, schema, values, count, key)
-        return jax.vmap(one, in_axes=(TRAJECTORIES, 0, 0))(panel, rows, number)
+        mapped = jax.vmap(one, in_axes=(TRAJECTORIES, 0, 0))
+        return mapped(panel.replace(**own), rows[picked], picked.astype(jnp.uint32))  # type: ignore[attr-defined]
 
-    # Draw after draw: particles of all of them at once would not fit into caches, or memory. The
-    # number is there for simulators without parameters.
-    leaves = jax.tree.leaves(params)
-    number = jnp.arange(leaves[0].shape[0] if leaves else 1)
-    return jax.lax.map(lambda each: draw(each[1]), (number, params))
+    # Draw after draw: particles of all of them at once would not fit into caches, or memory.
+    return jax.lax.map(draw, (chosen, params))
 
 
 def _filter(

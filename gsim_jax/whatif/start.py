@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 
 from gsim_jax.simulator.contract import Simulator
@@ -17,6 +18,7 @@ from gsim_jax.whatif.filtering import particles
 _TRAJECTORY = re.compile(r"trajectory:(?P<id>.+?)(@(?P<t>\d+))?")
 #: Particles of a draw where something is hidden, before replicates are dealt out of them.
 PARTICLES = 256
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,12 +134,17 @@ def _start(
     else:
         whole = True
         each = max(PARTICLES, replicates)
-        found = particles(simulator, schema, data, rows, params, each, seed)
-        draws = len(next(iter(found.values())))
-        lane = np.arange(draws * replicates).reshape(draws, replicates)
-        # Lane k continues trajectory k mod n; a draw's replicates are spread over its particles.
-        draw, turn = lane // replicates, (lane % replicates) * each // replicates
-        states = {k: v[draw, lane % n, turn] for k, v in found.items()}
+        leaves = jax.tree.leaves(params)
+        draw = np.arange(len(leaves[0]) if leaves else 1)[:, None]
+        # Lane k continues trajectory k mod n: a draw needs as many of them as it has lanes.
+        needed = min(n, replicates)
+        picked = (draw * replicates + np.arange(needed)) % n
+        found = particles(simulator, schema, data, rows, picked, params, each, seed)
+        replicate = np.arange(replicates)[None]
+        # Draws have the particles' words in common: were all to take the same few particles, what
+        # is hidden would be the same luck everywhere. Multiples of the golden ratio spread evenly.
+        turn = ((draw * replicates + replicate) * _GOLDEN % 1 * each).astype(int)
+        states = {k: v[draw, replicate % needed, turn] for k, v in found.items()}
     inputs = {k: _ahead(schema, data, k, v, rows, steps) for k, v in data.inputs.items()}
     at = np.asarray(rows, np.int32)
     return Start(states, inputs, dict(data.attributes), at, told, whole)

@@ -116,6 +116,23 @@ class TestHidden:
         wanted = 0.6 * seen[-1] + float(found.states["l"].mean())
         assert told == pytest.approx(wanted, abs=4 * 1.0 / 4000**0.5)
 
+    def test_each_lane_continues_its_own_trajectory(self) -> None:
+        """Three sites, two draws: what is seen is the site's, the hidden level follows it."""
+        schema = schema_of("x")
+        x = np.array([[0.0] * 15, [5.0] * 15, [2.0] * 15])  # held there by a level of 0.4 x
+        task = Task(task_of("covid19").path, schema, data_of(schema, {"x": x}))
+        simulator = hidden_level(schema)
+        found = start_from("last", task, simulator, DRAWS, 4, replicates=40)
+        sites = (np.arange(80) % 3).reshape(2, 40)
+        np.testing.assert_array_equal(found.states["x"], np.float32(x[:, -1])[sites])
+        level = found.states["l"]
+        for site, wanted in enumerate((0.0, 1.64, 0.66)):  # of the Kalman filter, sd 0.51
+            assert level[sites == site].mean() == pytest.approx(wanted, abs=0.4)
+        assert len(np.unique(level)) > 60  # no few particles for all
+        ahead = sweep(Model(simulator, schema, DRAWS), [], found, steps=1, replicates=40,
+                      keep="paths")  # fmt: skip
+        np.testing.assert_array_equal(ahead["x"].values[0, :, :, 0], found.states["x"])
+
     def test_states_given_by_hand(self) -> None:
         start = Start.of({"x": jnp.float32(1)}, {"u": np.zeros(3)}, {"size": 4})
         assert start.states["x"].shape == (1, 1)
