@@ -33,8 +33,9 @@ from gsim_jax.task import InputError, Problem, Schema, Trajectories
 REPLICAS = 99
 #: Draws per forecast; more particles where something is hidden.
 _DRAWS, _PARTICLES = 32, 64
-#: Rows of data looked at; longer panels are thinned by whole trajectories.
-_MOST_ROWS = 2000
+#: Rows of data looked at, and counted operations per draw and pass over the data; larger panels are
+#: thinned by whole trajectories, those of dear simulators to no less than the least.
+_LEAST_ROWS, _MOST_ROWS, _WORK = 500, 2000, 2_000_000
 #: Replicas per compiled call.
 _BATCH = 9
 _PLAN = Plan((), True)
@@ -142,7 +143,7 @@ def check_data(
         InputError: no draws, draws of another dimension, or a level out of range.
     """
     u = _points(simulator, draws, seed, level)
-    panel = build_panel(schema, _thinned(data))
+    panel = build_panel(schema, _thinned(data, simulator.cost))
     weighted = not is_complete(data) or bool(simulator.latent) or bool(simulator.observed)
     count = _PARTICLES if weighted else _DRAWS
     run = partial(_compiled, simulator, schema, count, weighted)
@@ -175,8 +176,9 @@ def _points(simulator: Any, draws: np.ndarray | Calibration, seed: int, level: f
     return np.resize(points[order], (REPLICAS, d))
 
 
-def _thinned(data: Trajectories) -> Trajectories:
-    most = max(_MOST_ROWS // max(data.rows - 1, 1), 1)
+def _thinned(data: Trajectories, cost: int) -> Trajectories:
+    rows = int(np.clip(_WORK // max(cost, 1), _LEAST_ROWS, _MOST_ROWS))
+    most = max(rows // max(data.rows - 1, 1), 1)
     if len(data) <= most:
         return data
     return data.take(np.linspace(0, len(data) - 1, most).astype(int))
