@@ -235,7 +235,7 @@ class TestStrategies:
 
     @pytest.mark.parametrize("strategy", STRATEGIES)
     def test_the_search_alone_ends_near_the_mode(self, epidemic: Epidemic, strategy: str) -> None:
-        """Without what refines it: within a fifth of the prior's deviation, better than the guess."""
+        """Without what refines it: within a fifth of the prior's deviation."""
         plan = replace(EVOLUTION, strategy=strategy)
         search = _Search(plan, epidemic.exact, 1, lambda _: None)
         guess = to_x(epidemic.objective.simulator.parameters.guess())
