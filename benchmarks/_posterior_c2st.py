@@ -94,9 +94,9 @@ def _glorot(random: np.random.Generator, a: int, b: int) -> np.ndarray:
 
 def _logit(network: Any, x: jax.Array) -> jax.Array:
     for weight, bias in network[:-1]:
-        x = jax.nn.relu(x @ weight + bias)
+        x = jax.nn.relu(x @ weight + bias[None])
     weight, bias = network[-1]
-    return (x @ weight + bias)[:, 0]
+    return (x @ weight + bias[None])[:, 0]
 
 
 def _loss(network: Any, x: jax.Array, label: jax.Array) -> jax.Array:

@@ -71,7 +71,7 @@ def slcp() -> Task:
         a = jnp.sqrt(first**2 + 1e-6)
         lean = rho * first * second / a
         rest = jnp.sqrt(jnp.maximum(second**2 + 1e-6 - lean**2, 0.0))
-        return theta[:2] + jnp.stack(
+        return theta[None, :2] + jnp.stack(
             [a * noise[:, 0], lean * noise[:, 0] + rest * noise[:, 1]], axis=-1
         )
 

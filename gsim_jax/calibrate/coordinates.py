@@ -67,6 +67,8 @@ class Coordinates:
             low: float32[d].
             high: float32[d].
         """
+        low, high = (jnp.broadcast_to(end, inside.shape) for end in (low, high))
+        bounded = np.broadcast_to(np.asarray(self.bounded), inside.shape)
         straight = low + (high - low) * inside
         # Both tails by their own, so that neither ends at float32's 1 - 6e-8.
         below = ndtr(low) * (1.0 - inside) + ndtr(high) * inside
@@ -78,7 +80,7 @@ class Coordinates:
             -ndtri(jnp.clip(above, tiny, 0.5)),
         )
         bent = jnp.clip(bent, low, high)
-        return jnp.where(np.asarray(self.bounded), straight, bent)
+        return jnp.where(bounded, straight, bent)
 
     def to_box(self, y: jax.Array, low: jax.Array, high: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The inverse of `from_box` and its log |determinant|; NaN outside of the box.
@@ -91,10 +93,11 @@ class Coordinates:
         Returns:
             Shares float32[n, d] and float32[n].
         """
+        low, high = (jnp.broadcast_to(end, y.shape) for end in (low, high))
+        bounded = np.broadcast_to(np.asarray(self.bounded), y.shape)
         flip = low + high > 0
         mass = jnp.where(flip, ndtr(-low) - ndtr(-high), ndtr(high) - ndtr(low))
         part = jnp.where(flip, ndtr(-low) - ndtr(-y), ndtr(y) - ndtr(low))
-        bounded = np.asarray(self.bounded)
         share = jnp.where(bounded, (y - low) / (high - low), part / mass)
         rise = jnp.where(bounded, -jnp.log(high - low), norm.logpdf(y) - jnp.log(mass))
         share = jnp.where((y >= low) & (y <= high), share, jnp.nan)
@@ -159,17 +162,18 @@ def _marginals(prior: dist.Distribution) -> Coordinates | None:
         at = jnp.clip(jnp.reshape(y, shape), _EDGE, 1 - _EDGE)
         return jnp.reshape(base.icdf(at), (d,))
 
-    def inside(theta: jax.Array) -> jax.Array:
-        return jnp.reshape(base.support(jnp.reshape(theta, (-1, *shape))), (-1, d))
+    # Row by row: numpyro's own arithmetic promotes ranks, which JAX may be told to refuse.
+    def one(theta: jax.Array) -> tuple[jax.Array, jax.Array]:
+        at = jnp.reshape(theta, shape)
+        inside = jnp.reshape(base.support(at), (d,))
+        share = jnp.clip(jnp.reshape(base.cdf(at), (d,)), _EDGE, 1 - _EDGE)
+        return jnp.where(inside, share, jnp.nan), jnp.sum(base.log_prob(at))
 
     def locate(theta: Any) -> jax.Array:
-        theta = jnp.reshape(jnp.asarray(theta, jnp.float32), (-1, d))
-        share = jnp.reshape(base.cdf(jnp.reshape(theta, (-1, *shape))), (-1, d))
-        return jnp.where(inside(theta), jnp.clip(share, _EDGE, 1 - _EDGE), jnp.nan)
+        return jax.vmap(one)(jnp.reshape(jnp.asarray(theta, jnp.float32), (-1, d)))[0]
 
     def slope(theta: Any) -> jax.Array:
-        theta = jnp.reshape(jnp.asarray(theta, jnp.float32), (-1, *shape))
-        return jnp.sum(jnp.reshape(base.log_prob(theta), (-1, d)), axis=-1)
+        return jax.vmap(one)(jnp.reshape(jnp.asarray(theta, jnp.float32), (-1, d)))[1]
 
     def draw(key: jax.Array) -> jax.Array:
         return jax.random.uniform(key, (d,), minval=_EDGE, maxval=1 - _EDGE)
@@ -189,11 +193,11 @@ def _of_location_scale(prior: Any, inner: Any, d: int) -> Coordinates:
     def locate(theta: Any) -> jax.Array:
         theta = jnp.reshape(jnp.asarray(theta, jnp.float32), (-1, d))
         x = jnp.log(jnp.where(theta > 0, theta, jnp.nan)) if positive else theta
-        return jnp.asarray((x - loc) / scale)
+        return jnp.asarray((x - loc[None]) / scale[None])
 
     def slope(theta: Any) -> jax.Array:
         theta = jnp.reshape(jnp.asarray(theta, jnp.float32), (-1, d))
-        rise = -jnp.log(scale) - (jnp.log(theta) if positive else 0.0 * theta)
+        rise = -jnp.log(scale)[None] - (jnp.log(theta) if positive else 0.0 * theta)
         return jnp.sum(rise, axis=-1)
 
     def draw(key: jax.Array) -> jax.Array:
@@ -210,7 +214,7 @@ def _of_normal(prior: dist.MultivariateNormal) -> Coordinates:
 
     def locate(theta: Any) -> jax.Array:
         theta = jnp.reshape(jnp.asarray(theta, jnp.float32), (-1, d))
-        return (theta - loc) @ back.T
+        return (theta - loc[None]) @ back.T
 
     return Coordinates(
         (False,) * d, _labels(d), True, lambda key: jax.random.normal(key, (d,)),
@@ -230,17 +234,18 @@ def _of_bijection(prior: dist.Distribution) -> Coordinates:
     def value(y: jax.Array) -> jax.Array:
         return jnp.reshape(transform(mean + scale * y), shape)
 
+    def one(theta: jax.Array) -> tuple[jax.Array, jax.Array]:
+        at = jnp.reshape(theta, shape)
+        free = transform.inv(at)
+        rise = jnp.sum(transform.log_abs_det_jacobian(free, at)) + jnp.sum(jnp.log(scale))
+        inside = jnp.all(transform.codomain(at))
+        return jnp.where(inside, (jnp.reshape(free, (d,)) - mean) / scale, jnp.nan), -rise
+
     def locate(theta: Any) -> jax.Array:
-        theta = jnp.reshape(jnp.asarray(theta, jnp.float32), (-1, *shape))
-        inside = jnp.reshape(transform.codomain(theta), (theta.shape[0], -1)).all(axis=-1)
-        free = jnp.reshape(transform.inv(theta), (theta.shape[0], -1))
-        return jnp.where(inside[:, None], (free - mean) / scale, jnp.nan)
+        return jax.vmap(one)(jnp.reshape(jnp.asarray(theta, jnp.float32), (-1, *shape)))[0]
 
     def slope(theta: Any) -> jax.Array:
-        theta = jnp.reshape(jnp.asarray(theta, jnp.float32), (-1, *shape))
-        free = transform.inv(theta)
-        rise = jnp.reshape(transform.log_abs_det_jacobian(free, theta), (theta.shape[0], -1))
-        return -jnp.sum(rise, axis=-1) - jnp.sum(jnp.log(scale))
+        return jax.vmap(one)(jnp.reshape(jnp.asarray(theta, jnp.float32), (-1, *shape)))[1]
 
     def draw(key: jax.Array) -> jax.Array:
         return jnp.reshape((jnp.ravel(transform.inv(prior.sample(key))) - mean) / scale, (d,))
@@ -269,7 +274,7 @@ def _of_space(space: ParameterSpace) -> Coordinates:
             u[:, at : at + entry.size] = entry.position(theta[:, at : at + entry.size])
             at += entry.size
         # A position is clipped to the support: what does not come back was outside.
-        y = jnp.where(bounded, u, ndtri(jnp.asarray(u, jnp.float32)))
+        y = jnp.where(bounded[None], u, ndtri(jnp.asarray(u, jnp.float32)))
         back = np.asarray(jax.vmap(value)(y))
         near = np.abs(back - theta) <= 1e-3 * (np.abs(theta) + np.abs(back)) + 1e-6
         return jnp.where(near, y, jnp.nan)
@@ -290,4 +295,4 @@ def _of_space(space: ParameterSpace) -> Coordinates:
 
 def unit_of(bounded: Any, y: jax.Array) -> jax.Array:
     """The unit cube's point of coordinates: y itself where bounded, else Phi(y)."""
-    return jnp.where(np.asarray(bounded), y, ndtr(y))
+    return jnp.where(np.broadcast_to(np.asarray(bounded), y.shape), y, ndtr(y))

@@ -82,10 +82,11 @@ class Standardiser(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """float32[B, size] of float32[B, columns]."""
         seen = jnp.isfinite(x)
-        z = (jnp.where(seen, x, self.mean[...]) - self.mean[...]) / self.scale[...]
-        beyond = jnp.maximum(z[:, None, :] - self.knots[...], 0.0)
-        offset, slope = self.start[...]
-        scores = offset + slope * z + jnp.sum(beyond * self.bends[...], axis=1)
+        mean, scale = self.mean[...][None], self.scale[...][None]
+        z = (jnp.where(seen, x, mean) - mean) / scale
+        beyond = jnp.maximum(z[:, None] - self.knots[...][None], 0.0)
+        offset, slope = self.start[...][:, None]
+        scores = offset + slope * z + jnp.sum(beyond * self.bends[...][None], axis=1)
         parts = [soften(z), jnp.where(seen, soften(scores), 0.0)]
         if self.masked:
             parts.append(seen.astype(jnp.float32))
@@ -123,7 +124,8 @@ class Perceptron(nnx.Module):
         """float32[..., last] of float32[..., first]."""
         pairs = list(zip(self.weights, self.biases, strict=True))
         for number, (weight, bias) in enumerate(pairs):
-            x = jnp.matmul(x, weight[...]) + bias[...]
+            x = jnp.matmul(x, weight[...])
+            x = x + jnp.reshape(bias[...], (1,) * (x.ndim - 1) + (-1,))
             x = jax.nn.silu(x) if number + 1 < len(pairs) else x
         return x
 
@@ -166,14 +168,14 @@ def _moments(x: jax.Array) -> jax.Array:
     weight = seen.astype(jnp.float32)
     count = jnp.sum(weight, axis=0)
     mean = jnp.sum(jnp.where(seen, x, 0.0), axis=0) / jnp.maximum(count, 1.0)
-    off = jnp.where(seen, x - mean, 0.0)
+    off = jnp.where(seen, x - mean[None], 0.0)
     pairs = weight.T @ weight
     covariance = off.T @ off / jnp.maximum(pairs, 1.0)
     variance = jnp.diagonal(covariance)
     tiny = 1e-12 * (1.0 + mean**2)
     spread = jnp.sqrt(variance + tiny)
     upper = np.triu_indices(x.shape[1], 1)
-    related = jnp.clip((covariance / (spread[:, None] * spread))[upper], -1.0, 1.0)
+    related = jnp.clip((covariance / (spread[:, None] * spread[None]))[upper], -1.0, 1.0)
     # Missing columns have no moments; what is not known is said by NaN, as in x itself.
     known = jnp.where(count > 0, 0.0, jnp.nan)
     angle = jnp.arctanh(0.9999 * related)

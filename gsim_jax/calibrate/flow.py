@@ -120,7 +120,7 @@ class Conditioner(nnx.Module):
 
     def project(self, context: jax.Array) -> jax.Array:
         """What the context adds to every block, float32[B, (blocks + 1) width]."""
-        return context @ self.context[...] + self.bias[...]
+        return context @ self.context[...] + self.bias[...][None]
 
     def __call__(
         self, values: jax.Array, projected: jax.Array, only: jax.Array | None = None
@@ -180,7 +180,7 @@ class Layer(nnx.Module):
         projected, straight = ready
         if self.number:
             return None, spline_bins(self.network(2.0 * values - 1.0, projected, only))
-        centred = jnp.where(bounded, 2.0 * values - 1.0, values)
+        centred = jnp.where(bounded[None], 2.0 * values - 1.0, values)
         params = self.network(centred, projected, only)
         degrees = self.shape.degrees(0)
         earlier = (degrees[:, None] < degrees).astype(np.float32)
@@ -222,7 +222,7 @@ class Layer(nnx.Module):
                 found = bell_inverse(law, found)
             if only is not None:
                 return jax.lax.dynamic_update_index_in_dim(values, found[0], only, axis=1)
-            return jnp.where(jnp.asarray(degrees) == turn + 1, found.T, values)
+            return jnp.where(jnp.asarray(degrees)[None] == turn + 1, found.T, values)
 
         start = jnp.full_like(image, 0.5)
         return jax.lax.fori_loop(0, int(degrees.max()), one, start)

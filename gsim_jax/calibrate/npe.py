@@ -91,7 +91,7 @@ def _window_sums(values: jax.Array, windows: np.ndarray) -> jax.Array:
     sums = values
     for back in range(1, int(windows.max(initial=1))):
         earlier = jnp.concatenate([jnp.zeros_like(values[:back]), values[:-back]])
-        sums = sums + jnp.where(windows > back, earlier, 0.0)
+        sums = sums + jnp.where(windows[None] > back, earlier, 0.0)
     return sums
 
 

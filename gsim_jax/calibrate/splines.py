@@ -77,7 +77,7 @@ def _partition(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _pick(edges: jax.Array, value: jax.Array, bins: Bins) -> tuple[jax.Array, ...]:
     """Entries of the bin of each value: left, width, bottom, height, both slopes."""
-    reached = jnp.concatenate([jnp.ones_like(edges[:1], bool), value >= edges[1:]])
+    reached = jnp.concatenate([jnp.ones_like(edges[:1], bool), value[None] >= edges[1:]])
     beyond = jnp.concatenate([reached[1:], jnp.zeros_like(reached[:1])])
     inside = reached & ~beyond
 

@@ -113,7 +113,7 @@ class TrajectoryEmbedding(nnx.Module):
 
     def _sums(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Sums and counts float32[B, n, M] of x[B, ..., T, k]."""
-        x = jnp.reshape(x, (-1, self.rows, self.columns)) / self.scale[...]
+        x = jnp.reshape(x, (-1, self.rows, self.columns)) / self.scale[...][None, None]
         sums, counts = jax.vmap(lambda one: transition_sums(one, self.masked))(x)
         shape = (-1, self.count, self._moments)
         return jnp.reshape(sums, shape), jnp.reshape(counts, shape)
@@ -155,7 +155,7 @@ class TrajectoryEmbedding(nnx.Module):
     def _windows(self, rows: jax.Array) -> jax.Array:
         """Mean of a learned function of windows of rows[B, n, T, .], float32[B, half]."""
         levels, exists = rows[..., :-1], rows[..., -1:]
-        time = jnp.linspace(-1.0, 1.0, self.rows)[:, None]
+        time = jnp.linspace(-1.0, 1.0, self.rows)[None, None, :, None]
         time = jnp.broadcast_to(time, exists.shape)
         inputs = jnp.concatenate([levels, time], axis=-1)
         starts = self.rows - WINDOW + 1
