@@ -74,14 +74,12 @@ def run(
     with progress() as watch:
         if resume is not None:
             changed = {name: chat[name] for name in on_command_line(CONNECTION)}
-            more = {"connection": changed} if changed else {}
+            more: dict[str, Any] = {"connection": changed} if changed else {}
             result = search.resume(resume, listener=watch.listen, isolation=isolation, **more)
         else:
             assert task is not None
-            given: dict[str, Any] = {k: v for k, v in budget.items() if v is not None}
-            who, limits = _who(proposer, chat, given)
-            if calibrate == "none":
-                limits["calibrator"] = _guess()
+            who, limits = _who(proposer, chat, budget)
+            calibrator = {"calibrator": _guess()} if calibrate == "none" else {}
             result = search.run(
                 task,
                 proposer=who,
@@ -89,15 +87,17 @@ def run(
                 out=new_folder(options.out, task),
                 listener=watch.listen,
                 isolation=isolation,
+                **calibrator,
                 **limits,
             )
     return found(result, watch.failures)
 
 
 def _who(
-    proposer: str, chat: Mapping[str, Any], limits: dict[str, Any]
+    proposer: str, chat: Mapping[str, Any], budget: Mapping[str, Any]
 ) -> tuple[Proposer, dict[str, Any]]:
     """The proposer, and the limits of the run; a recording is as long and wide as it is."""
+    limits = {name: value for name, value in budget.items() if value is not None}
     if proposer == "library":
         if given := on_command_line((*CONNECTION, *CHAT)):
             shown = ", ".join(map(flag, given))
