@@ -143,7 +143,7 @@ class LogDensity:
     def sample(self, x: np.ndarray) -> np.ndarray:
         """Values at float64[P, d]; inf where the data are impossible."""
         self.calls += 1
-        single = np.asarray(self._batch(np.asarray(x, np.float32)), float)
+        single = np.asarray(self._batch(jnp.asarray(x, jnp.float32)), float)
         # Added up here in float64: differences of a fraction of a nat matter in sums of thousands.
         values = 0.5 * np.sum(x * x, axis=1) - single.sum(axis=1)
         return np.where(np.isfinite(values), values, np.inf)

@@ -265,7 +265,8 @@ def _known(
 
 def _assemble(rows: list[_Rows], trajectories: int) -> Equation:
     """Smooths the slopes over all rows and adds everything up."""
-    gram = sum(np.einsum("nthq,nthr->hqr", row.known, row.known, optimize=True) for row in rows)
+    grams = [np.einsum("nthq,nthr->hqr", row.known, row.known, optimize=True) for row in rows]
+    gram = np.sum(grams, axis=0)
     size = np.sqrt(np.maximum(np.diagonal(gram, axis1=1, axis2=2), 1e-12))
     ridge = 1e-6 * np.eye(gram.shape[-1])
     solved = np.linalg.inv(gram / size[:, :, None] / size[:, None, :] + ridge)
@@ -297,7 +298,7 @@ def _assemble(rows: list[_Rows], trajectories: int) -> Equation:
 
 def _information(rows: list[_Rows], slopes: np.ndarray) -> np.ndarray:
     """Sum of J' W J, factors from different passes; `slopes` float64[K, H, q, F, d]."""
-    passes, total = len(slopes), 0.0
+    passes, total = len(slopes), np.zeros((slopes.shape[-1],) * 2)
 
     def squared(known: np.ndarray, inverse: np.ndarray, slope: np.ndarray) -> np.ndarray:
         j = np.einsum("nthq,hqfd->nthfd", known, slope, optimize=True)

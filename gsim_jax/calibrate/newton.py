@@ -62,7 +62,7 @@ def maximise(density: LogDensity, x: np.ndarray, cells: np.ndarray) -> Refined:
     x, value, hessian = _climb(density, derivatives, x, free)
     for _ in range(3):
         moved = False
-        for coordinate in np.flatnonzero(cells):
+        for coordinate in np.flatnonzero(cells).tolist():
             for other in neighbours(x, coordinate, int(cells[coordinate]), density.members):
                 if not np.isfinite(_values(density, other[None])[0]):
                     continue

@@ -175,7 +175,7 @@ def _discrete(energy: Energy, x: np.ndarray, cells: np.ndarray) -> np.ndarray:
     """Moves discrete coordinates to neighbouring cells that score better, one at a time."""
     for _ in range(4):
         before = x
-        for coordinate in np.flatnonzero(cells):
+        for coordinate in np.flatnonzero(cells).tolist():
             others = neighbours(x, coordinate, int(cells[coordinate]), energy.members - 1)
             points = np.concatenate([x[None], others])
             filled = np.resize(points, (energy.members, len(x)))
