@@ -40,7 +40,7 @@ def energy_of(forecasts: Forecasts, data: Trajectories, seed: int = 1) -> Energy
     return Energy(forecasts, scale, np.ones(1), seed)
 
 
-def equation_at(energy: Energy, x: np.ndarray, shape: np.ndarray, passes: int = 8) -> Equation:
+def equation_at(energy: Energy, x: np.ndarray, shape: np.ndarray, passes: int = 4) -> Equation:
     """The estimating equation at x, in coordinates z with x + shape z."""
     return equation(
         energy.forecasts, energy.to_unit, x, shape, energy.scale, energy.weights, passes,

@@ -233,7 +233,10 @@ class TestStrategies:
         assert Evolution.__doc__ is not None
         assert all(f'"{name}"' in Evolution.__doc__ for name in STRATEGIES)
 
-    @pytest.mark.parametrize("strategy", STRATEGIES)
+    @pytest.mark.parametrize(
+        "strategy",
+        [STRATEGIES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in STRATEGIES[1:])],
+    )
     def test_the_search_alone_ends_near_the_mode(self, epidemic: Epidemic, strategy: str) -> None:
         """Without what refines it: within a fifth of the prior's deviation."""
         plan = replace(EVOLUTION, strategy=strategy)
@@ -330,6 +333,7 @@ class TestSettings:
         assert not is_complete(data_of(schema, {"x": x}, {"x": seen}))
 
 
+@pytest.mark.slow
 def test_chunks_and_padding_leave_scores_alone(walk: Walk) -> None:
     """The chunked objective gives every trajectory the score it has in one piece."""
     data = walk.data(0).take(range(15))

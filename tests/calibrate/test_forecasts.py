@@ -90,7 +90,7 @@ class TestDraws:
         assert all((member != own[0]).any() for member in own[1:])
 
     def test_other_data_of_the_same_shapes_compiles_no_more(
-        self, whole: tuple[Forecasts, np.ndarray]
+        self, whole: tuple[Forecasts, np.ndarray], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         compiled: list[str] = []
 
@@ -100,7 +100,7 @@ class TestDraws:
 
         others = [made(pools(seed), COUNT) for seed in (2, 3)]
         longer = made(pools(4, 2 * COUNT), COUNT)
-        narrow = made(pools(1), COUNT - 1)
+        narrow = made(pools(1), 2, Plan((), free=False))
         jax.monitoring.register_event_duration_secs_listener(listen)
         try:
             for other in (*others, longer):
@@ -108,16 +108,13 @@ class TestDraws:
                 assert (draws != whole[1]).any()
                 assert other.compile_seconds < 0.1
             assert not compiled
+            monkeypatch.setattr(forecasts, "_KEPT", 1)  # only the last executables are kept
             narrow.draws(POINTS, 0, KEYS)
             assert compiled
+            assert len(forecasts._compiled) == 1
         finally:
             jax.monitoring.clear_event_listeners()
         assert (longer.calls, len(longer.panels), longer.count) == (1, 2, 2 * COUNT)
-
-    def test_only_the_last_executables_are_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(forecasts, "_KEPT", 1)
-        made(pools(1), 1, Plan((), free=False)).draws(POINTS, 0, KEYS)
-        assert len(forecasts._compiled) == 1
 
 
 def test_energies_are_energy_scores_of_what_was_seen() -> None:
@@ -140,6 +137,7 @@ def test_energies_are_energy_scores_of_what_was_seen() -> None:
     np.testing.assert_array_equal(count, seen.any(axis=2).sum(axis=1))
 
 
+@pytest.mark.slow
 def test_energies_are_those_of_the_ranking_objective() -> None:
     """Two compiled paths to one score: draws handed out and scored, or scored in the scan."""
     schema = schema_of("x")

@@ -196,7 +196,7 @@ class TestSolve:
     def test_root_is_the_mode_without_bias(self) -> None:
         """Over data sets, each with words of its own: mean and RMS distance from the exact mode."""
         away, ratio = [], []
-        for seed in range(24):
+        for seed in range(16):
             n = draw_thinning(P, COUNT, ROWS, seed=100 + seed)
             mode, error = thinning_mode(n)
             start = np.array([mode + 3 * error])
@@ -271,6 +271,7 @@ def drifting() -> NativeSimulator:
     return from_functions(POOL, parameters, [leave], couple)
 
 
+@pytest.mark.slow
 def test_noise_on_a_rate_is_found_through_second_moments() -> None:
     m, s, generator = -0.5, 0.4, np.random.default_rng(6)
     p = 1 / (1 + np.exp(-m - s * generator.normal(size=150)))

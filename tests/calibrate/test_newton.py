@@ -44,7 +44,7 @@ def exact_binomial(successes: int, trials: int) -> tuple[float, float]:
     return float(mode), float(1 / np.sqrt(curvature))
 
 
-@pytest.fixture(params=["differences", "automatic"])
+@pytest.fixture(params=["differences", pytest.param("automatic", marks=pytest.mark.slow)])
 def derivatives(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few parameters and many take their derivatives in different ways."""
     if request.param == "automatic":

@@ -78,7 +78,13 @@ CASES: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+#: Left to the long run: the other one of the two takes the same path.
+SLOW = ("scores, weighted", "draws")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in CASES]
+)
 def test_it_lowers_for_accelerators(name: str) -> None:
     function, arguments = CASES[name]()
     if name == "density":
