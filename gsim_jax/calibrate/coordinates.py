@@ -153,7 +153,7 @@ def _marginals(prior: dist.Distribution) -> Coordinates | None:
         return _of_location_scale(prior, inner, d)
     try:
         middle = base.cdf(base.icdf(jnp.full(shape, 0.5)))
-    except NotImplementedError:
+    except (NotImplementedError, ImportError):  # some quantiles ask for a package of their own
         return None
     if not bool(jnp.all(jnp.abs(middle - 0.5) < 1e-3)):
         return None
@@ -226,8 +226,8 @@ def _of_normal(prior: dist.MultivariateNormal) -> Coordinates:
 def _of_bijection(prior: dist.Distribution) -> Coordinates:
     transform: Any = dist.biject_to(prior.support)
     shape = tuple(prior.batch_shape + prior.event_shape)
-    theta = prior.sample(jax.random.key(0), (_PILOT,))
-    free = jnp.reshape(transform.inv(theta), (_PILOT, -1))
+    theta = jax.vmap(prior.sample)(jax.random.split(jax.random.key(0), _PILOT))
+    free = jnp.reshape(jax.vmap(transform.inv)(theta), (_PILOT, -1))
     d = free.shape[1]
     mean, scale = jnp.mean(free, axis=0), jnp.std(free, axis=0)
 

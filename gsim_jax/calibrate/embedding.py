@@ -53,6 +53,7 @@ class Standardiser(nnx.Module):
         self.knots = Fixed(zeros(_KNOTS, columns))
         self.bends = Fixed(zeros(_KNOTS, columns))
         self.start = Fixed(zeros(2, columns))
+        self.robust = Fixed(zeros(2, columns) + 1)
 
     @property
     def size(self) -> int:
@@ -63,7 +64,7 @@ class Standardiser(nnx.Module):
         """Learns from float[N, columns], NaN where missing."""
         mean, scale = np.zeros(self.columns), np.ones(self.columns)
         knots, bends = np.zeros((2, _KNOTS, self.columns))
-        start = np.zeros((2, self.columns))
+        start, robust = np.zeros((2, self.columns)), np.ones((2, self.columns))
         for c in range(self.columns):
             column = pilot[np.isfinite(pilot[:, c]), c].astype(float)
             if len(column) == 0:
@@ -71,22 +72,28 @@ class Standardiser(nnx.Module):
             mean[c] = column.mean()
             # A column that never varies says nothing, unless the observation differs.
             scale[c] = column.std() or max(abs(mean[c]), 1.0)
-            standard = (column - mean[c]) / scale[c]
-            knots[:, c], bends[:, c], start[:, c] = _normal_scores(standard)
+            low, middle, high = np.quantile(column, [0.25, 0.5, 0.75])
+            robust[:, c] = middle, (high - low) / 2 or scale[c]
+            squeezed = np.arcsinh((column - middle) / robust[1, c])
+            knots[:, c], bends[:, c], start[:, c] = _normal_scores(squeezed)
         self.mean[...] = jnp.asarray(mean, jnp.float32)
         self.scale[...] = jnp.asarray(scale, jnp.float32)
         self.knots[...] = jnp.asarray(knots, jnp.float32)
         self.bends[...] = jnp.asarray(bends, jnp.float32)
         self.start[...] = jnp.asarray(start, jnp.float32)
+        self.robust[...] = jnp.asarray(robust, jnp.float32)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """float32[B, size] of float32[B, columns]."""
         seen = jnp.isfinite(x)
         mean, scale = self.mean[...][None], self.scale[...][None]
         z = (jnp.where(seen, x, mean) - mean) / scale
-        beyond = jnp.maximum(z[:, None] - self.knots[...][None], 0.0)
+        middle, unit = self.robust[...][:, None]
+        # Squeezed first, so that no tail makes the knots' slopes steep.
+        squeezed = jnp.arcsinh((jnp.where(seen, x, mean) - middle) / unit)
+        beyond = jnp.maximum(squeezed[:, None] - self.knots[...][None], 0.0)
         offset, slope = self.start[...][:, None]
-        scores = offset + slope * z + jnp.sum(beyond * self.bends[...][None], axis=1)
+        scores = offset + slope * squeezed + jnp.sum(beyond * self.bends[...][None], axis=1)
         parts = [soften(z), jnp.where(seen, soften(scores), 0.0)]
         if self.masked:
             parts.append(seen.astype(jnp.float32))
