@@ -33,7 +33,7 @@ from gsim_jax.simulator.predict import first_state, with_reports
 from gsim_jax.task import InputError, Problem, Schema, Trajectories, output_vector
 
 #: Counted operations that simulating for one fit may take; expensive programs get fewer data sets.
-MOST_COST = 5e11
+MOST_COST = 5e10
 #: Fewest data sets of a fit, whatever they cost.
 LEAST = 2048
 
@@ -118,7 +118,7 @@ class NeuralPosterior:
             its own.
         stored: data sets simulated once and stored where `simulations` of them cost more than
             `MOST_COST`; fewer of very expensive programs.
-        rounds: rounds of truncation.
+        rounds: rounds of truncation; by default two, and three of stored simulations.
         seconds: limit of the wall time; with it results depend on the machine.
         ensemble: networks.
         draws: posterior draws.
@@ -128,7 +128,7 @@ class NeuralPosterior:
     name: str = "npe"
     simulations: int = 400_000
     stored: int = 16_384
-    rounds: int = 2
+    rounds: int | None = None
     seconds: float | None = None
     ensemble: int = 1
     draws: int = 4000
@@ -176,10 +176,12 @@ class NeuralPosterior:
 
         outputs = np.where(data.outputs_seen, data.outputs, np.nan)
         observed = np.asarray(_dress(jnp.asarray(outputs), jnp.asarray(columns)))
+        budget = self._budget(simulator, data)
+        rounds = self.rounds or (2 if budget.online else 3)
         return fit(
             simulate, coordinates, observed, jax.random.key(seed),
-            self._budget(simulator, data),
-            rounds=self.rounds, embedding="trajectory", exchangeable=True, ensemble=self.ensemble,
+            budget,
+            rounds=rounds, embedding="trajectory", exchangeable=True, ensemble=self.ensemble,
             recipe=self.recipe, progress=progress or (lambda share: None), architecture={},
         )  # fmt: skip
 
