@@ -51,6 +51,7 @@ def walk_mode(path: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class TestWalk:
+    @pytest.mark.slow
     def test_it_ends_at_the_mode_with_the_errors_of_likelihood(self) -> None:
         """Over data sets: no bias, and the simulation adds little to what the data leave."""
         away, ratio = [], []
