@@ -64,7 +64,7 @@ class Evolution:
     restarts: int = 2
     explore: int = 8
     most: int = 60
-    steps: int = 6
+    steps: int = 16
     passes: int = 16
     mesh: Mesh | None = None
 

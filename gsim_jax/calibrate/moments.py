@@ -208,11 +208,15 @@ def equation(
         mask = np.moveaxis(np.asarray(seen), 2, 3)  # [n, T, H, V]
         mask = np.concatenate([mask, mask], axis=-1)
         covariance = np.asarray(covariance, float)
-        inverse = _weights(covariance, mask, drawn.shape[0] * drawn.shape[-1])
+        sample = drawn.shape[0] * drawn.shape[-1]
+        inverse = _weights(covariance, mask, sample)
         observed = np.asarray(_observed(target, pivot, by_variable), float)
         residual = np.where(mask, observed - mean, 0.0)
         known = _known(forecasts.panels[piece], np.asarray(pivot, float), covariance, scale)
         known = known * mask.any(axis=-1, keepdims=True)
+        variance = np.diagonal(covariance, axis1=-2, axis2=-1)
+        typical = np.mean(variance, axis=(0, 1), keepdims=True)
+        precision = 1.0 / (variance + AVERAGE / sample * typical + RIDGE)
         slopes = []
         for of_pass in keys:
             sums = []
@@ -220,8 +224,11 @@ def equation(
                 drawn, _ = forecasts.draws(batch, piece, words)
                 sums.append(_contrasts(drawn, pivot, by_variable, z))
             slope = sum(np.asarray(part, float) for part in sums) / len(points)
-            slopes.append(np.einsum("nthq,nthfd->hqfd", known, slope, optimize=True))
-        rows.append(_Rows(known, inverse * weights[:, None, None], residual, np.stack(slopes)))
+            slopes.append(
+                np.einsum("nthq,nthf,nthfd->hqfd", known, precision, slope, optimize=True)
+            )
+        inverse = inverse * weights[:, None, None]
+        rows.append(_Rows(known, precision, inverse, residual, np.stack(slopes)))
     return _assemble(rows, forecasts.count)
 
 
@@ -230,12 +237,14 @@ class _Rows(NamedTuple):
 
     Attributes:
         known: float64[n, T, H, q], regressors Z of the slopes; 0 in rows that do not count.
+        precision: float64[n, T, H, F], weights G of that regression.
         inverse: float64[n, T, H, F, F], weights W.
         residual: float64[n, T, H, F], r.
-        slopes: float64[K, H, q, F, d], Z' J per pass.
+        slopes: float64[K, H, q, F, d], Z' G J per pass.
     """
 
     known: np.ndarray
+    precision: np.ndarray
     inverse: np.ndarray
     residual: np.ndarray
     slopes: np.ndarray
@@ -265,14 +274,16 @@ def _known(
 
 def _assemble(rows: list[_Rows], trajectories: int) -> Equation:
     """Smooths the slopes over all rows and adds everything up."""
-    grams = [np.einsum("nthq,nthr->hqr", row.known, row.known, optimize=True) for row in rows]
+    grams = [
+        np.einsum("nthq,nthf,nthr->hfqr", row.known, row.precision, row.known, optimize=True)
+        for row in rows
+    ]
     gram = np.sum(grams, axis=0)
-    size = np.sqrt(np.maximum(np.diagonal(gram, axis1=1, axis2=2), 1e-12))
-    ridge = 1e-6 * np.eye(gram.shape[-1])
-    solved = np.linalg.inv(gram / size[:, :, None] / size[:, None, :] + ridge)
-    solved = solved / size[:, :, None] / size[:, None, :]
+    size = np.sqrt(np.maximum(np.diagonal(gram, axis1=-2, axis2=-1), 1e-12))
+    both = size[..., :, None] * size[..., None, :]
+    solved = np.linalg.inv(gram / both + 1e-6 * np.eye(gram.shape[-1])) / both
     per_piece = np.stack([row.slopes for row in rows])  # [p, K, h, q, f, d]
-    smooth = np.einsum("hqr,pkhrfd->pkhqfd", solved, per_piece, optimize=True)
+    smooth = np.einsum("hfqr,pkhrfd->pkhqfd", solved, per_piece, optimize=True)
     passes = smooth.shape[1]
     of_pass = smooth.sum(axis=0)
     mean = of_pass.mean(axis=0)

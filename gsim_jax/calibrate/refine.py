@@ -23,9 +23,8 @@ FIRST, LATER = (0.1, 0.3), (0.002, 0.15)
 NEAR = 2.0
 #: Noise of the simulation that is accepted, in standard errors of the data.
 NOISE = 0.25
-#: Counted operations of all steps together; the part of the data that first steps look at; how many
-#: of these there are at most, and their passes.
-OPERATIONS, PART, PARTIAL, FIRST_PASSES = 1.2e11, 0.15, 4, 2
+#: Counted operations of all steps together; the part of the data that first steps look at.
+OPERATIONS, PART = 1.2e11, 0.15
 #: What fits the moments may be worse by the energy score by so many standard errors of the data.
 #: More says that the structure is wrong, and then the score that ranks structures decides.
 WORSE = 2.0
@@ -108,13 +107,13 @@ def _solve(
     covariance, left = shape @ shape.T, OPERATIONS
     full = forecasts.operations * len(forecasts.panels)
     calls = _calls(energy, free)
-    for index in range(steps):
-        whole = near.reached or index >= PARTIAL
-        if whole:  # with what is left, but once at least
-            number = int(np.clip(number, 2, max(2, (left / full - 2) // calls // 2 * 2)))
-        else:
-            number = min(number, FIRST_PASSES)
+    for _ in range(steps):
+        least = full * (2 + 2 * calls)  # one look at all data
+        whole = near.reached or left < least + PART * least
         part = 1.0 if whole else PART
+        # With what is left, in the first steps with a part of it; but one look is always taken.
+        most = (left if whole else left / 8) / (part * full)
+        number = int(np.clip(number, 2, max(2, (most - 2) // calls // 2 * 2)))
         left -= part * full * (2 + number * calls)
         found = equation(
             forecasts, energy.to_unit, x, embed @ shape, energy.scale, weights, number,
