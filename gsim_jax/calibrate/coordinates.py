@@ -187,7 +187,7 @@ def _of_location_scale(prior: Any, inner: Any, d: int) -> Coordinates:
     positive = isinstance(inner, dist.LogNormal)
 
     def value(y: jax.Array) -> jax.Array:
-        x = loc + scale * y
+        x = jnp.asarray(loc + scale * y)
         return jnp.exp(x) if positive else x
 
     def locate(theta: Any) -> jax.Array:
