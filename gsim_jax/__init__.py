@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gsim_jax.calibrate import Evolution as Evolution
+    from gsim_jax.calibrate import Exact as Exact
+    from gsim_jax.calibrate import NeuralPosterior as NeuralPosterior
     from gsim_jax.calibrate import Objective as Objective
+    from gsim_jax.calibrate import Posterior as Posterior
+    from gsim_jax.calibrate import check_calibration as check_calibration
+    from gsim_jax.calibrate import check_data as check_data
     from gsim_jax.calibrate import energy_score as energy_score
+    from gsim_jax.calibrate import exact_posterior as exact_posterior
+    from gsim_jax.calibrate import fit_posterior as fit_posterior
+    from gsim_jax.calibrate import log_likelihood as log_likelihood
+    from gsim_jax.propose import ChatProposer as ChatProposer
     from gsim_jax.propose import LibraryProposer as LibraryProposer
     from gsim_jax.propose import Proposal as Proposal
     from gsim_jax.propose import Proposer as Proposer
@@ -37,10 +46,26 @@ if TYPE_CHECKING:
     from gsim_jax.task import Trajectories as Trajectories
     from gsim_jax.task import load_task as load_task
     from gsim_jax.task import profile as profile
+    from gsim_jax.whatif import Model as Model
+    from gsim_jax.whatif import Scenario as Scenario
+    from gsim_jax.whatif import start_from as start_from
+    from gsim_jax.whatif import sweep as sweep
 
 _HOMES = {
-    "gsim_jax.calibrate": ("Evolution", "Objective", "energy_score"),
-    "gsim_jax.propose": ("LibraryProposer", "Proposal", "Proposer"),
+    "gsim_jax.calibrate": (
+        "Evolution",
+        "Exact",
+        "NeuralPosterior",
+        "Objective",
+        "Posterior",
+        "check_calibration",
+        "check_data",
+        "energy_score",
+        "exact_posterior",
+        "fit_posterior",
+        "log_likelihood",
+    ),
+    "gsim_jax.propose": ("ChatProposer", "LibraryProposer", "Proposal", "Proposer"),
     "gsim_jax.search": ("RunResult", "resume", "run"),
     "gsim_jax.simulator.check": ("check_file",),
     "gsim_jax.simulator.contract": ("Simulator",),
@@ -52,6 +77,7 @@ _HOMES = {
     "gsim_jax.simulator.rollout": ("Rollout", "rollout"),
     "gsim_jax.simulator.sandbox": ("Sandbox",),
     "gsim_jax.task": ("Schema", "Task", "Trajectories", "load_task", "profile"),
+    "gsim_jax.whatif": ("Model", "Scenario", "start_from", "sweep"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

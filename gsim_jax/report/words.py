@@ -19,6 +19,9 @@ STOPS = {
     "patience": "the last rounds brought no significant gain",
     "rounds": "all rounds are done",
     "seconds": "the time budget is spent",
+    "tokens": "the budget of tokens is spent",
+    "money": "the budget of money is spent",
+    "recording": "the recording has no more rounds",
 }
 """Reasons to stop as the search records them, and in words; others are words already."""
 HELD_OUT = "Ranked on the validation data, which calibration never saw."

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gsim_jax.calibrate import Calibrator
+from gsim_jax.calibrate import Calibrator, Exact, NeuralPosterior
 from gsim_jax.calibrate.guess import Guess
 from gsim_jax.propose import ChatOptions, ChatProposer, LibraryProposer, Proposer, ReplayProposer
 from gsim_jax.search.record import RunRecord
@@ -38,5 +38,7 @@ def known_proposer(record: RunRecord, connection: Mapping[str, Any]) -> Proposer
 
 def known_calibrator(record: RunRecord, default: Callable[[], Calibrator]) -> Calibrator:
     """The calibrator of a run where its name says enough, else the default."""
-    guess = Guess()
-    return guess if record.configuration["calibrator"] == guess.name else default()
+    known: dict[str, Callable[[], Calibrator]] = {
+        calibrator.name: calibrator for calibrator in (Exact, Guess, NeuralPosterior)
+    }
+    return known.get(record.configuration["calibrator"], default)()
