@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy import stats
 
 from gsim_jax.calibrate.embedding import SetEmbedding, Standardiser, VectorEmbedding
@@ -56,6 +57,7 @@ def test_a_vector_of_any_shape_is_flattened() -> None:
     assert found.learn(ready).shape == (5, found.size)
 
 
+@pytest.mark.slow
 def test_a_set_has_no_order() -> None:
     found = SetEmbedding((6, 2), False, 4, 8, random())
     x = random().normal(size=(100, 6, 2)).astype(np.float32)

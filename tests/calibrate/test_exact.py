@@ -25,7 +25,7 @@ from gsim_jax.task import InputError, SimulatorError, Task
 from tests.calibrate.programs import program_of
 
 SLOW = pytest.mark.slow
-METHODS = ("grid", "nuts", *(pytest.param(name, marks=SLOW) for name in ("smc", "nested")))
+METHODS = ("grid", *(pytest.param(name, marks=SLOW) for name in ("nuts", "smc", "nested")))
 ENVS = Path(__file__).parents[2] / "envs"
 
 

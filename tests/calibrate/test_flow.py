@@ -41,6 +41,7 @@ def test_a_spline_is_monotone_onto_the_unit_interval_and_inverts() -> None:
     assert off[np.asarray(rise) > np.log(0.2)].max() < 1e-4
 
 
+@pytest.mark.slow
 def test_slopes_of_a_spline_are_those_of_automatic_differentiation() -> None:
     params = jax.random.normal(jax.random.key(1), (spline_size(5),))
     bins = spline_bins(params)
@@ -109,7 +110,10 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(
+    "name",
+    [n if n == "one" else pytest.param(n, marks=pytest.mark.slow) for n in SHAPES],
+)
 def test_transform_is_the_inverse_and_log_prob_the_determinant(name: str) -> None:
     shape = SHAPES[name]
     flow = shaken(shape)
@@ -124,7 +128,13 @@ def test_transform_is_the_inverse_and_log_prob_the_determinant(name: str) -> Non
     np.testing.assert_allclose(flow.log_prob(y, *INPUT), size, atol=5e-3)
 
 
-@pytest.mark.parametrize(("name", "reach"), [("bounded", (0.0, 1.0)), ("line", (-9.0, 9.0))])
+@pytest.mark.parametrize(
+    ("name", "reach"),
+    [
+        pytest.param("bounded", (0.0, 1.0), marks=pytest.mark.slow),
+        ("line", (-9.0, 9.0)),
+    ],
+)
 def test_the_density_integrates_to_one(name: str, reach: tuple[float, float]) -> None:
     flow = shaken(SHAPES[name])
     low, high = reach
@@ -136,6 +146,7 @@ def test_the_density_integrates_to_one(name: str, reach: tuple[float, float]) ->
     assert total == pytest.approx(1.0, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_a_variable_depends_on_the_groups_before_it_only() -> None:
     flow = shaken(SHAPES["mixed"])
     layer = flow.layers[0]

@@ -227,6 +227,7 @@ def on_eight(file: Path, made: str) -> dict[str, np.ndarray]:
         return dict(found)
 
 
+@pytest.mark.slow
 def test_eight_devices_give_the_bits_of_one(tmp_path: Path) -> None:
     eight, one = on_eight(tmp_path / "found.npz", "drawn"), drawn()
     for name, value in one.items():

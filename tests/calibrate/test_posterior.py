@@ -84,6 +84,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         Posterior.load(path)
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_posterior() -> None:
     runs = [
         fit_posterior(simulate, NORMAL, OBSERVED[0], jax.random.key(5), simulations=400, **SMALL)
@@ -130,6 +131,7 @@ def test_failing_simulations_leave_no_bias() -> None:
     assert drawn.std() == pytest.approx(np.sqrt(0.2), rel=0.15)
 
 
+@pytest.mark.slow
 def test_missing_entries_are_conditioned_on_what_is_there() -> None:
     """The second of two looks is missing half of the time."""
     prior = dist.Normal(0.0, 1.0).expand([1]).to_event(1)
@@ -157,6 +159,7 @@ class TestCoordinates:
         dist.Gamma(2.0, 3.0),
     )
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("prior", PRIORS, ids=lambda prior: type(prior).__name__)
     def test_prior_draws_and_densities_come_through(self, prior: dist.Distribution) -> None:
         space = coordinates_of(prior)
@@ -179,6 +182,7 @@ class TestCoordinates:
         space = coordinates_of(self.PRIORS[0])
         assert bool(jnp.all(jnp.isnan(space.locate(np.array([2.0, 9.0])))))
 
+    @pytest.mark.slow
     def test_boxes_go_back_and_forth(self) -> None:
         space = coordinates_of(NORMAL)
         low, high = jnp.array([-1.0, 4.0]), jnp.array([0.5, 6.0])
@@ -192,6 +196,7 @@ class TestCoordinates:
         exact = (stats.norm.logpdf(np.asarray(y)) - np.log(mass)).sum(axis=1)
         np.testing.assert_allclose(rise, exact, atol=2e-3)
 
+    @pytest.mark.slow
     def test_spaces_of_simulators(self) -> None:
         entry = {"guess": 0.5, "shape": [], "unit": "", "doc": ""}
         space = ParameterSpace.from_json(

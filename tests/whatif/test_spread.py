@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,6 +21,7 @@ def swept(out: Path, devices: int) -> dict[str, np.ndarray]:
     return dict(np.load(out))
 
 
+@pytest.mark.slow
 def test_eight_devices(tmp_path: Path) -> None:
     alone, eight = swept(tmp_path / "1.npz", 1), swept(tmp_path / "8.npz", 8)
     assert eight.pop("devices") == 8
