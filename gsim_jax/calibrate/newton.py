@@ -18,6 +18,8 @@ STEPS = 30
 ENOUGH = 1e-3
 #: Up to so many parameters derivatives are differences.
 DIFFERENCES = 16
+#: How often differences are taken four times as narrow before they are given up.
+SHRINK = 5
 #: Longest step in x, where the prior's standard deviation is 1.
 LONGEST = 1.0
 
@@ -106,14 +108,20 @@ class _Differences:
         self.widths = np.full(len(free), 0.02)
 
     def __call__(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        gradient, hessian = self._at(x)
+        for _ in range(SHRINK):  # a difference may reach where the data are impossible
+            gradient, hessian = self._at(x)
+            if np.isfinite(hessian).all():
+                break
+            self.widths = self.widths / 4
         known = np.diag(hessian)
         if np.isfinite(hessian).all():
             wanted = 0.5 / np.sqrt(np.maximum(known, 1.0))
             rough = (self.widths > 3 * wanted) | (self.widths < wanted / 3)
             self.widths = np.clip(wanted, 1e-3, 0.25)
             if rough.any():
-                gradient, hessian = self._at(x)
+                again = self._at(x)
+                if np.isfinite(again[1]).all():
+                    gradient, hessian = again
         return gradient, hessian
 
     def _at(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -127,8 +135,9 @@ class _Differences:
         points[:, self.free] += np.stack(offsets) * self.widths
         values = _values(self.density, points)
         centre, single = values[0], values[1 : 1 + 2 * count].reshape(count, 2)
-        gradient = (single[:, 0] - single[:, 1]) / (2 * self.widths)
-        hessian = np.diag((single.sum(axis=1) - 2 * centre) / self.widths**2)
+        with np.errstate(invalid="ignore"):
+            gradient = (single[:, 0] - single[:, 1]) / (2 * self.widths)
+            hessian = np.diag((single.sum(axis=1) - 2 * centre) / self.widths**2)
         for (i, j), four in zip(pairs, values[1 + 2 * count :].reshape(-1, 4), strict=True):
             mixed = (four[0] - four[1] - four[2] + four[3]) / 4
             hessian[i, j] = hessian[j, i] = mixed / (self.widths[i] * self.widths[j])

@@ -174,7 +174,6 @@ class TestImpossible:
     def test_a_step_into_the_impossible_is_shortened(self) -> None:
         self.beyond(0.6)
 
-    @pytest.mark.xfail(strict=True, reason="differences that reach over the edge end the climb")
     def test_a_support_that_ends_one_deviation_behind_the_mode(self) -> None:
         self.beyond(0.45)
 
