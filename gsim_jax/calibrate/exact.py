@@ -24,7 +24,6 @@ from gsim_jax.calibrate.exact_smc import nested, tempered
 from gsim_jax.calibrate.exact_target import X_EDGE, Space, Target
 from gsim_jax.calibrate.likelihood import log_likelihood
 from gsim_jax.calibrate.objective import Objective
-from gsim_jax.calibrate.score import horizon_sums, overall
 from gsim_jax.simulator.parameters import ParameterSpace
 from gsim_jax.task import InputError, Problem, SimulatorError, Trajectories
 
@@ -305,7 +304,8 @@ def _calibration(
         covariance[np.ix_(free, free)] = np.atleast_2d(np.cov(x[:, free].T))
     values = _values(found.space, u[None])[0]
     errors = np.where(discrete, 0.0, values.std(axis=0))
-    score, evaluations, cost = _score(objective, data, point, seed)
+    words = np.random.SeedSequence([seed, 2]).generate_state(2, np.uint32)
+    score, evaluations, cost = objective.score_at(point, data, words)
     probable = [
         f"{label}: " + ", ".join(f"{value:g} with probability {p:.3f}" for value, p in table.items()
                                  if p > 5e-4)
@@ -324,24 +324,3 @@ def _calibration(
         evidence=found.log_evidence,
         warnings=(*found.warnings, *probable),
     )
-
-
-def _score(
-    objective: Objective, data: Trajectories, point: np.ndarray, seed: int
-) -> tuple[float, int, float]:
-    """Score of the point on the training data, simulated points, and their counted cost."""
-    settings = objective.settings
-    key = np.random.SeedSequence([seed, 2]).generate_state(2, np.uint32)
-    points = np.repeat(point[None], settings.members, axis=0)
-    energy, count = 0.0, 0.0
-    panels = objective.panels(data)
-    for number, panel in enumerate(panels):
-        scores = objective.scores(points, objective.shared(panel), key, number * settings.chunk)
-        part, valid = horizon_sums(scores)
-        energy, count = energy + np.asarray(part, float)[:1], count + np.asarray(valid, float)[:1]
-    weights = settings.plan.weights(settings.rows)
-    score = overall(np.asarray(energy), np.asarray(count), weights)
-    lanes = settings.members * objective.replicates * len(settings.plan.tracks[0])
-    rows = settings.chunk * (settings.rows - 1) * len(panels)
-    cost = float(objective.simulator.cost) * lanes * rows
-    return float(score[0]), settings.members * len(panels), cost

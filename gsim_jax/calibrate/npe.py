@@ -23,7 +23,6 @@ from gsim_jax.calibrate.coordinates import Coordinates, coordinates_of, unit_of
 from gsim_jax.calibrate.fit import Budget, fit
 from gsim_jax.calibrate.objective import Objective
 from gsim_jax.calibrate.posterior import Posterior
-from gsim_jax.calibrate.score import horizon_sums, overall
 from gsim_jax.calibrate.train import Recipe
 from gsim_jax.simulator.codes import OK, lane_code
 from gsim_jax.simulator.lanes import lane_words
@@ -263,7 +262,8 @@ def _calibration(
     if len(free):
         covariance[np.ix_(free, free)] = np.atleast_2d(np.cov(x[likely][:, free].T))
     errors = np.where(discrete, 0.0, theta.std(axis=0))
-    score, evaluations, cost = _score(objective, data, point, seed)
+    words = np.random.SeedSequence([seed, 3]).generate_state(2, np.uint32)
+    score, evaluations, cost = objective.score_at(point, data, words)
     lanes = len(data) * max(data.rows - 1, 1)
     return Calibration(
         u=point,
@@ -293,26 +293,3 @@ def _probabilities(space: ParameterSpace, theta: np.ndarray) -> tuple[str, ...]:
             )
             found.append(f"{space.labels[k]}: {parts}")
     return tuple(found)
-
-
-def _score(
-    objective: Objective, data: Trajectories, point: np.ndarray, seed: int
-) -> tuple[float, int, float]:
-    """Score of the point on the data, simulated points, and their counted cost."""
-    settings = objective.settings
-    key = np.random.SeedSequence([seed, 3]).generate_state(2, np.uint32)
-    points = np.repeat(point[None], settings.members, axis=0)
-    energy, count, panels = 0.0, 0.0, objective.panels(data)
-    for number, panel in enumerate(panels):
-        scores = objective.scores(points, objective.shared(panel), key, number * settings.chunk)
-        part, valid = horizon_sums(scores)
-        energy, count = energy + np.asarray(part, float)[:1], count + np.asarray(valid, float)[:1]
-    weights = settings.plan.weights(settings.rows)
-    score = overall(np.asarray(energy), np.asarray(count), weights)
-    lanes = settings.members * objective.replicates * len(settings.plan.tracks[0])
-    rows = settings.chunk * (settings.rows - 1) * len(panels)
-    return (
-        float(score[0]),
-        settings.members * len(panels),
-        float(objective.simulator.cost) * lanes * rows,
-    )

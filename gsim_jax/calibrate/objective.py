@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from gsim_jax.calibrate.forecasts import EXPENSIVE, Forecasts, shape_for
-from gsim_jax.calibrate.score import Scores, panel_scores
+from gsim_jax.calibrate.score import Scores, horizon_sums, overall, panel_scores
 from gsim_jax.compilation import lanes_jit
 from gsim_jax.simulator.panel import TRAJECTORIES, Panel, build_panel, repeat, take
 from gsim_jax.simulator.predict import Plan
@@ -69,6 +69,14 @@ def settings_for(task: Task, *, horizons: tuple[int, ...] = (7,), members: int =
     return Settings(Plan(steps, True, stride), replicates, particles, members, chunk, rows)
 
 
+class PointScore(NamedTuple):
+    """The score of one point, the points simulated for it, and their counted operations."""
+
+    score: float
+    evaluations: int
+    cost: float
+
+
 class Objective:
     """Scores of one simulator on panels of one task; compiles once, on first use.
 
@@ -110,6 +118,29 @@ class Objective:
     def shared(self, panel: Panel) -> Panel:
         """One panel for all members."""
         return repeat(panel, self.settings.members)
+
+    def score_at(self, u: np.ndarray, data: Trajectories, words: np.ndarray) -> PointScore:
+        """The score of one point on a data set.
+
+        Args:
+            u: float64[d] on the unit cube.
+            data: the trajectories.
+            words: uint32[2].
+        """
+        settings = self.settings
+        points = np.repeat(np.asarray(u)[None], settings.members, axis=0)
+        energy, count, panels = 0.0, 0.0, self.panels(data)
+        for number, panel in enumerate(panels):
+            scores = self.scores(points, self.shared(panel), words, number * settings.chunk)
+            part, valid = horizon_sums(scores)
+            energy = energy + np.asarray(part, float)[:1]
+            count = count + np.asarray(valid, float)[:1]
+        weights = settings.plan.weights(settings.rows)
+        score = overall(np.asarray(energy), np.asarray(count), weights)
+        lanes = settings.members * self.replicates * len(settings.plan.tracks[0])
+        rows = settings.chunk * (settings.rows - 1) * len(panels)
+        cost = float(self.simulator.cost) * lanes * rows
+        return PointScore(float(score[0]), settings.members * len(panels), cost)
 
     def scoring(self, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
         """Scale float32[H, V] and weights float64[H] of a plan whose horizons are among ours."""
