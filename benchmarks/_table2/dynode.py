@@ -1,0 +1,101 @@
+"""DyNODE: a neural differential equation of state and action (Alvarez et al. 2020, 2009.04278).
+
+dz/dt = f(z, u) with the inputs held over each step, three hidden layers of 128 tanh units, Xavier
+weights, one step of Tsit5 per step of the data (Diffrax), gradients through the solver. The G-Sim
+paper names the method and no settings; layers are those of the authors' earlier comparison (code
+to arXiv 2410.23691). Its optimiser there is Adam at 1e-2 over up to 2,000 epochs of batches of
+1,000 steps; here Adam falls along a cosine from 2e-3 and the best epoch on validation data is kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from benchmarks._table2.rollout import Rollout, rollout
+from benchmarks._table2.supervised import (
+    Recipe,
+    Scale,
+    StepModel,
+    fit_network,
+    pairs,
+    scale_of,
+    splits,
+)
+from gsim_jax.task import Task
+
+WIDTH, HIDDEN = 128, 3
+FULL, QUICK = Recipe(epochs=60), Recipe(epochs=12)
+
+
+class DyNode(StepModel):
+    """The flow over one step of a network's vector field.
+
+    The field has the units of increments: an untrained network moves a state as much as the data
+    move.
+
+    Args:
+        states: V.
+        inputs: U.
+        scale: units.
+        seed: of the weights.
+    """
+
+    def __init__(self, states: int, inputs: int, scale: Scale, seed: int) -> None:
+        rngs = nnx.Rngs(seed)
+        sizes = [states + inputs, *([WIDTH] * HIDDEN), states]
+        init = nnx.initializers.xavier_uniform()
+        self.layers = nnx.List(
+            nnx.Linear(a, b, kernel_init=init, rngs=rngs)
+            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        self.drift = nnx.Variable(jnp.asarray(scale.drift / scale.sd))
+        self.pace = nnx.Variable(jnp.asarray(scale.step / scale.sd))
+
+    def field(self, z: jax.Array, v: jax.Array) -> jax.Array:
+        """dz/dt, in scaled states per step."""
+        x = jnp.concatenate([z, v], -1)
+        for layer in self.layers[:-1]:
+            x = jnp.tanh(layer(x))
+        return self.drift[...] + self.pace[...] * self.layers[-1](x)
+
+    def step(self, memory: Any, z: jax.Array, v: jax.Array) -> tuple[jax.Array, Any]:
+        """The increment over one step."""
+        graph, state = nnx.split(self)
+
+        def slope(t: Any, y: jax.Array, args: Any) -> jax.Array:
+            del t
+            numbers, given = args
+            return nnx.merge(graph, numbers).field(y, given)
+
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(slope), diffrax.Tsit5(), t0=0.0, t1=1.0, dt0=1.0, y0=z,
+            args=(state, v), max_steps=2,
+        )  # fmt: skip
+        assert solution.ys is not None
+        moved = solution.ys[-1] - z - self.drift[...]
+        return moved / jnp.where(self.pace[...] > 0, self.pace[...], 1.0), memory
+
+
+def fit(task: Task, *, seed: int, quick: bool, noise: bool) -> Rollout:
+    """Fits it on the steps of the training data.
+
+    Args:
+        task: the task.
+        seed: of weights and batches.
+        quick: 12 epochs instead of 60.
+        noise: whether residual noise is fitted on the validation data.
+
+    Raises:
+        InputError: entries are missing, or the fit failed.
+    """
+    train, held = splits(task)
+    scale = scale_of(task.schema, train)
+    model = DyNode(train.x.shape[-1], train.u.shape[-1], scale, seed)
+    recipe = QUICK if quick else FULL
+    fitted = fit_network(model, pairs(train, scale), pairs(held, scale), recipe, seed)
+    return rollout(fitted, scale, held, noise=noise, seed=seed)

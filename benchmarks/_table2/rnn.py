@@ -1,0 +1,89 @@
+"""RNN: two layers of gated recurrent units, 250 each (arXiv 2506.09272), and a linear read-out.
+
+It has read the trajectory from its first row when it starts to forecast. The paper gives the layers
+and no training settings; here Adam falls along a cosine from 2e-3 on the one-step error of whole
+trajectories, ten at a time, and the best epoch on validation data is kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from benchmarks._table2.rollout import Rollout, rollout
+from benchmarks._table2.supervised import Recipe, StepModel, fit_network, pairs, scale_of, splits
+from gsim_jax.task import Task
+
+UNITS, LAYERS = 250, 2
+FULL, QUICK = Recipe(epochs=40), Recipe(epochs=10)
+
+
+class Recurrent(StepModel):
+    """Stacked GRU cells.
+
+    Args:
+        states: V.
+        inputs: U.
+        seed: of the weights.
+    """
+
+    def __init__(self, states: int, inputs: int, seed: int) -> None:
+        rngs = nnx.Rngs(seed)
+        sizes = [states + inputs, *([UNITS] * LAYERS)]
+        self.cells = nnx.List(
+            nnx.GRUCell(a, b, rngs=rngs) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        self.out = nnx.Linear(UNITS, states, rngs=rngs)
+
+    def _empty(self) -> tuple[jax.Array, ...]:
+        return (jnp.zeros(UNITS),) * LAYERS
+
+    def _cells(self, memory: tuple[jax.Array, ...], z: jax.Array, v: jax.Array) -> Any:
+        x, after = jnp.concatenate([z, v], -1), []
+        for cell, carry in zip(self.cells, memory, strict=True):
+            carry, x = cell(carry, x)
+            after.append(carry)
+        return x, tuple(after)
+
+    def read(self, z: jax.Array, v: jax.Array, row: jax.Array, ahead: int) -> Any:
+        """The hidden states after the rows before `row`."""
+        del ahead
+        after = lambda t, memory: self._cells(memory, z[t], v[t])[1]  # noqa: E731
+        return jax.lax.fori_loop(0, row, after, self._empty())
+
+    def step(self, memory: Any, z: jax.Array, v: jax.Array) -> tuple[jax.Array, Any]:
+        """The increment after one more row."""
+        x, memory = self._cells(memory, z, v)
+        return self.out(x), memory
+
+    def increments(self, z: jax.Array, v: jax.Array) -> jax.Array:
+        """Increments after each row."""
+
+        def one(memory: Any, row: Any) -> Any:
+            x, memory = self._cells(memory, *row)
+            return memory, x
+
+        return self.out(jax.lax.scan(one, self._empty(), (z, v))[1])
+
+
+def fit(task: Task, *, seed: int, quick: bool, noise: bool) -> Rollout:
+    """Fits it on the training trajectories.
+
+    Args:
+        task: the task.
+        seed: of weights and batches.
+        quick: 10 epochs instead of 40.
+        noise: whether residual noise is fitted on the validation data.
+
+    Raises:
+        InputError: entries are missing, or the fit failed.
+    """
+    train, held = splits(task)
+    scale = scale_of(task.schema, train)
+    model = Recurrent(train.x.shape[-1], train.u.shape[-1], seed)
+    recipe = QUICK if quick else FULL
+    fitted = fit_network(model, pairs(train, scale), pairs(held, scale), recipe, seed)
+    return rollout(fitted, scale, held, noise=noise, seed=seed)
