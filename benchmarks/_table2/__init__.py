@@ -1,0 +1,1 @@
+"""Methods, measurements and words of `gsim bench table2`."""

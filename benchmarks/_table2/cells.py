@@ -1,0 +1,202 @@
+"""Cells of the table: one method on one task under one seed, each a JSON file of its own.
+
+A cell is named by a digest of everything that it depends on. What is there is never computed again;
+what is missing or has failed is, so that a table that was cut short goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import traceback
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor as Threads
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gsim_jax.cli.reply import plain
+from gsim_jax.search.record import write_json
+
+#: Changes when cells of before mean something else.
+VERSION = 1
+DONE, FAILED = "done", "failed"
+
+
+@dataclass(frozen=True, eq=False)
+class Spec:
+    """What a cell is asked to be.
+
+    Attributes:
+        method: name of the method.
+        task: the task folder.
+        seed: everything random follows from it.
+        settings: all else that the result depends on, plain data.
+        after: method whose cell of the same task and seed has to be tried before, "" for none.
+    """
+
+    method: str
+    task: Path
+    seed: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    after: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Twelve digits by which equal specifications are known."""
+        words = {
+            "version": VERSION,
+            "method": self.method,
+            "task": self.task.name,
+            "seed": self.seed,
+            "settings": dict(self.settings),
+        }
+        text = json.dumps(plain(words), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """Name of its file."""
+        method = self.method.replace(" ", "-")
+        return f"{self.task.name}/{method}/seed-{self.seed}-{self.digest}.json"
+
+
+Perform = Callable[[Spec], Mapping[str, Any]]
+Told = Callable[[Spec, Mapping[str, Any], int, int], None]
+
+
+class Store:
+    """The folder of cells.
+
+    Attributes:
+        folder: where it lies.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Opens a folder, which need not exist."""
+        self.folder = folder
+
+    def read(self, spec: Spec) -> dict[str, Any] | None:
+        """The cell of a specification, None where it was never tried."""
+        path = self.folder / spec.name
+        if not path.is_file():
+            return None
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    def write(self, spec: Spec, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Keeps a cell, through a temporary name; returns it as it will be read."""
+        path = self.folder / spec.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cell = {
+            "schema": 1,
+            "method": spec.method,
+            "task": spec.task.name,
+            "seed": spec.seed,
+            "settings": dict(spec.settings),
+            **content,
+        }
+        write_json(path, plain(cell))
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """The cell of something that failed: its cause in a line, and where it came about."""
+    words = str(error).strip() or "no message"
+    lines = traceback.format_exception(error)
+    return {
+        "status": FAILED,
+        "cause": f"{type(error).__name__}: {words.splitlines()[0]}",
+        "trace": "".join(lines)[-4000:],
+    }
+
+
+def run(
+    specs: Sequence[Spec],
+    perform: Perform,
+    store: Store,
+    *,
+    workers: int = 1,
+    told: Told = lambda spec, cell, done, total: None,
+    repeat: bool = False,
+) -> list[dict[str, Any]]:
+    """Computes what is missing, and keeps every cell as soon as it is there.
+
+    Args:
+        specs: the cells that are wanted, the most important first.
+        perform: makes the content of a cell; for several workers it must be importable by name.
+        store: where cells are kept.
+        workers: 1 computes in this process; more are processes of their own, each on one core.
+        told: told of each cell that was computed: how many are done, of how many.
+        repeat: whether cells that are there are computed anew.
+
+    Returns:
+        The cells, in the order of `specs`.
+    """
+    found = {} if repeat else {spec: store.read(spec) for spec in specs}
+    kept = {spec: cell for spec, cell in found.items() if cell and cell["status"] == DONE}
+    waiting = [spec for spec in specs if spec not in kept]
+    if waiting:
+        with _executor(workers, len(waiting)) as pool:
+            ended = _in_order(pool, perform, waiting, workers)
+            for done, (spec, future) in enumerate(ended, start=1):
+                error = future.exception()
+                content = failure(error) if error is not None else future.result()
+                kept[spec] = store.write(spec, content)
+                told(spec, kept[spec], done, len(waiting))
+                if isinstance(error, BrokenProcessPool):
+                    break  # the others died with it: the next call goes on
+    lost = failure(BrokenProcessPool("not tried: a worker process died before it was its turn"))
+    return [kept.get(spec) or {**lost, "method": spec.method, "task": spec.task.name,
+                               "seed": spec.seed} for spec in specs]  # fmt: skip
+
+
+def _executor(workers: int, jobs: int) -> Executor:
+    if workers == 1:
+        # A thread rather than this one: what fails, whatever it is, is then a result like others.
+        return Threads(1)
+    count = min(workers, jobs)
+    context = multiprocessing.get_context("spawn")  # JAX has threads: forks of it hang
+    cores = context.SimpleQueue()
+    for core in _spread(sorted(os.sched_getaffinity(0)), count):
+        cores.put(core)
+    return ProcessPoolExecutor(count, mp_context=context, initializer=_pin, initargs=(cores,))
+
+
+def _spread(cores: Sequence[int], count: int) -> Iterable[int]:
+    return (cores[i % len(cores)] for i in range(count))
+
+
+def _pin(cores: Any) -> None:
+    """A worker keeps to one core: two that share two cores get in each other's way."""
+    os.sched_setaffinity(0, {cores.get()})
+
+
+def _in_order(
+    pool: Executor, perform: Perform, specs: Sequence[Spec], workers: int
+) -> Iterable[tuple[Spec, Future[Mapping[str, Any]]]]:
+    """Cells as they end; one that builds on another begins when that one has ended."""
+    pending = list(specs)
+    running: dict[Future[Mapping[str, Any]], Spec] = {}
+    while pending or running:
+        blocked = {_place(spec) for spec in (*pending, *running.values())}
+        while len(running) < workers and (spec := _next(pending, blocked)) is not None:
+            pending.remove(spec)
+            running[pool.submit(perform, spec)] = spec
+        ended, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in ended:
+            yield running.pop(future), future
+
+
+def _place(spec: Spec) -> tuple[Path, int, str]:
+    return spec.task, spec.seed, spec.method
+
+
+def _next(pending: Sequence[Spec], blocked: Collection[tuple[Path, int, str]]) -> Spec | None:
+    for spec in pending:
+        if not spec.after or (spec.task, spec.seed, spec.after) not in blocked:
+            return spec
+    return None

@@ -1,0 +1,114 @@
+"""What a method makes of a task, and the draws that it is judged by."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gsim_jax.diagnose.next_state import Request, clouds
+from gsim_jax.simulator.contract import Simulator
+
+if TYPE_CHECKING:
+    from benchmarks._table2.forecaster import Forecaster
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a fit has cost.
+
+    Attributes:
+        seconds: wall time, compilation included.
+        cpu_seconds: processor time of the process.
+        points: parameter points that were simulated on (parts of) the data, or simulated data sets.
+        tokens: of a conversation, prompts and replies together; None where there was none.
+        parameters: numbers that were fitted.
+    """
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    points: int = 0
+    tokens: int | None = None
+    parameters: int = 0
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A simulator at a point, or a forecaster.
+
+    Attributes:
+        simulator: the simulator, None for forecasters.
+        values: its parameters by label.
+        forecaster: what forecasts, None for simulators.
+        cost: what the fit has cost.
+        title: what was found, in words.
+        source: the simulator file, "" where there is none.
+        details: what else the cell should keep, plain data.
+    """
+
+    simulator: Simulator | None = None
+    values: Mapping[str, float] = field(default_factory=dict)
+    forecaster: Forecaster | None = None
+    cost: Cost = field(default_factory=Cost)
+    title: str = ""
+    source: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def params(self) -> dict[str, dict[str, Any]]:
+        """The parameters as the simulator takes them."""
+        assert self.simulator is not None
+        return self.simulator.parameters.values(self.values)
+
+    def draw(self, request: Request, seed: int) -> dict[int, np.ndarray]:
+        """By horizon float32[S, N, d], see `gsim_jax.diagnose.next_state.clouds`.
+
+        Args:
+            request: which draws are wanted.
+            seed: the draws follow from it.
+        """
+        if self.forecaster is not None:
+            return self.forecaster.draw(request, seed)
+        assert self.simulator is not None
+        return clouds(self.simulator, self.params, request, [stage_key(seed, "candidate")])[0]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is spent; equal for all cells of a call.
+
+    Attributes:
+        quick: small budgets, in methods that know only two.
+        states: states per horizon that the metric averages over.
+        draws: N, draws in a cloud.
+        horizons: steps ahead.
+        rounds: rounds of a search.
+        proposals: structures per round.
+        simulations: data sets of a neural posterior where they are cheap.
+        stored: the same where they are dear.
+        lanes: lanes of mean curves.
+    """
+
+    quick: bool = False
+    states: int = 300
+    draws: int = 200
+    horizons: tuple[int, ...] = (1, 7, 20)
+    rounds: int = 5
+    proposals: int = 4
+    simulations: int = 100_000
+    stored: int = 8_192
+    lanes: int = 2_000
+
+
+QUICK = Effort(
+    quick=True, states=100, rounds=1, proposals=2, simulations=8_192, stored=2_048, lanes=500
+)
+
+
+def stage_key(seed: int, stage: str) -> np.ndarray:
+    """uint32[2] for a named stage."""
+    sequence = np.random.SeedSequence([seed, zlib.crc32(f"table 2, {stage}".encode())])
+    return sequence.generate_state(2, np.uint32)

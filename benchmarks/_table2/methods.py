@@ -1,0 +1,79 @@
+"""The rows of the table: their names, their words, and what makes each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from benchmarks._table2 import ablations, baselines, ours
+from benchmarks._table2.fitted import Fitted
+from benchmarks._table2.ours import Context
+
+GROUPS: Mapping[str, str] = {
+    "floor": "What can be reached",
+    "ours": "gsim_jax",
+    "baseline": "Baselines",
+    "ablation": "Ablations",
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row.
+
+    Attributes:
+        name: what ``--methods`` calls it.
+        group: one of `GROUPS`.
+        label: its words in the table.
+        fit: makes it.
+        paper: the row of the paper's table that it stands beside, "" for none.
+        after: method whose run it builds on, "" for none.
+        conversation: whether it needs a recorded or live conversation.
+        recovers: whether it looks for a structure at all, so that its graph is a finding.
+        takes_program: whether it starts from a conversation's first program where there is one.
+    """
+
+    name: str
+    group: str
+    label: str
+    fit: Callable[[Context], Fitted]
+    paper: str = ""
+    after: str = ""
+    conversation: bool = False
+    recovers: bool = False
+    takes_program: bool = False
+
+
+_OURS = (
+    Method("floor", "floor", "truth against truth", ours.floor),
+    Method("truth-es", "floor", "truth's structure, calibrated", ours.truth_calibrated),
+    Method("library", "ours", "library, ES", ours.library, recovers=True),
+    Method("library-npe", "ours", "library, NPE", ours.library_neural, "", "library",
+           recovers=True),
+    Method("library-zeroshot", "ours", "library, one proposal, no calibration", ours.library_guess,
+           recovers=True),
+    Method("library-zeroshot-optim", "ours", "library, one proposal, calibrated",
+           ours.library_single, recovers=True),
+    Method("chat", "ours", "language model, ES", ours.chat, "G-Sim-ES", conversation=True,
+           recovers=True),
+    Method("chat-npe", "ours", "language model, NPE", ours.chat_neural, "G-Sim-SBI", "chat",
+           conversation=True, recovers=True),
+    Method("zeroshot", "ours", "ZeroShot: one proposal, no calibration", ours.chat_guess,
+           "G-Sim-ES ZeroShot", "chat", conversation=True, recovers=True),
+    Method("zeroshot-optim", "ours", "ZeroShotOptim: one proposal, calibrated", ours.chat_single,
+           "G-Sim-ES ZeroShotOptim", "chat", conversation=True, recovers=True),
+)  # fmt: skip
+
+
+def all_methods() -> dict[str, Method]:
+    """Every row by name, in the order of the table."""
+    found = list(_OURS)
+    for name, label, fit, paper in baselines.rows():
+        starts = name.startswith(("deterministic-code", "hybrid-twin"))
+        found.append(Method(name, "baseline", label, fit, paper, takes_program=starts))
+    for row in ablations.ROWS:
+        found.append(
+            Method(row.name, "ablation", row.label, row.fit, conversation=row.conversation,
+                   recovers=row.recovers)
+        )  # fmt: skip
+    return {method.name: method for method in found}

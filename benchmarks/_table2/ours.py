@@ -1,0 +1,332 @@
+"""Rows of this package: searches by the library or a language model, and the truth's structure."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import _worlds
+from benchmarks._table2.fitted import Cost, Effort, Fitted
+from gsim_jax.calibrate import (
+    Calibration,
+    Calibrator,
+    Evolution,
+    NeuralPosterior,
+    Objective,
+    increment_scale,
+    settings_for,
+)
+from gsim_jax.calibrate.guess import Guess
+from gsim_jax.propose import (
+    Brief,
+    ChatOptions,
+    ChatProposer,
+    LibraryProposer,
+    Proposer,
+    ReplayProposer,
+)
+from gsim_jax.search import RunResult, resume, run
+from gsim_jax.search.record import write_json
+from gsim_jax.simulator.check import load_program
+from gsim_jax.simulator.panel import build_panel, is_complete
+from gsim_jax.simulator.program import Program
+from gsim_jax.simulator.sandbox import Sandbox
+from gsim_jax.task import InputError, Problem, Task, profile
+
+RECORDINGS = Path(__file__).resolve().parents[1] / "recordings"
+NO_RECORDING = "no recording"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method is given.
+
+    Attributes:
+        task: the task with its data.
+        truth: the simulator that made the data; for rows that are told it.
+        seed: everything random follows from it.
+        effort: how much may be spent.
+        folder: where runs of this task and seed are kept, so that what was cut short goes on.
+        recordings: folder of recorded conversations.
+    """
+
+    task: Task
+    truth: _worlds.Simulator
+    seed: int
+    effort: Effort
+    folder: Path
+    recordings: Path = RECORDINGS
+
+
+class Clock:
+    """Wall and processor seconds since it was made."""
+
+    def __init__(self) -> None:
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def read(self) -> tuple[float, float]:
+        """Both, in seconds."""
+        return time.perf_counter() - self.wall, time.process_time() - self.cpu
+
+
+def floor(context: Context) -> Fitted:
+    """The truth itself."""
+    truth = context.truth
+    title = "the simulator that made the data"
+    return Fitted(truth.program, truth.parameters, title=title, source=truth_source(context.task))
+
+
+def truth_source(task: Task) -> str:
+    """The simulator file of a task's truth."""
+    return (task.path / "truth.py").read_text(encoding="utf-8")
+
+
+def truth_calibrated(context: Context, calibrator: Calibrator | None = None) -> Fitted:
+    """The truth's structure with parameters from the data: the best that a search can reach."""
+    return calibrated(context, context.truth.program, calibrator or Evolution(), "the truth's")
+
+
+def objective_of(task: Task, simulator: Any) -> Objective:
+    """The objective that the search would have."""
+    settings = settings_for(task)
+    scale = increment_scale(build_panel(task.schema, task.train, rows=settings.rows), settings.plan)
+    complete = all(is_complete(split) for split in (task.train, task.validation) if split)
+    return Objective(simulator, task.schema, settings, np.asarray(scale), complete=complete)
+
+
+def calibrated(context: Context, program: Program, calibrator: Calibrator, whose: str) -> Fitted:
+    """A structure with its parameters fitted to the training data."""
+    clock = Clock()
+    objective = objective_of(context.task, program)
+    found = calibrator.calibrate(objective, context.task.train, context.seed)
+    return Fitted(
+        program,
+        found.parameters,
+        cost=_cost(clock, found),
+        title=f"{whose} structure, parameters by {calibrator.name}",
+        details={"errors": found.errors, "warnings": list(found.warnings)},
+    )
+
+
+def _cost(clock: Clock, found: Calibration) -> Cost:
+    wall, cpu = clock.read()
+    return Cost(wall, cpu, found.evaluations, None, len(found.parameters))
+
+
+def neural(effort: Effort) -> NeuralPosterior:
+    """The neural posterior within the effort; its posterior mean is the point."""
+    return NeuralPosterior(simulations=effort.simulations, stored=effort.stored)
+
+
+def searched(
+    context: Context,
+    name: str,
+    proposer: Proposer,
+    *,
+    rounds: int,
+    proposals: int,
+    calibrator: Calibrator | None = None,
+) -> Fitted:
+    """The winner of a search; a search that is there already is read, or goes on.
+
+    Args:
+        context: task, seed and effort.
+        name: of the run's folder.
+        proposer: who proposes.
+        rounds: of the search.
+        proposals: per round.
+        calibrator: `Evolution()` by default.
+
+    Raises:
+        InputError: no proposal became a candidate.
+    """
+    clock = Clock()
+    folder = context.folder / name
+    if (folder / "run.json").is_file():
+        found = resume(folder, proposer=proposer, calibrator=calibrator)
+    else:
+        found = run(
+            context.task.path, proposer=proposer, seed=context.seed, out=folder,
+            calibrator=calibrator, rounds=rounds, proposals=proposals,
+        )  # fmt: skip
+    seconds = _seconds(folder, clock)
+    if found.best is None:
+        text = "expected a candidate; every proposal was refused"
+        raise InputError(Problem("no-candidate", text, file=str(folder)))
+    return _winner(context.task, folder, found, seconds)
+
+
+def _seconds(folder: Path, clock: Clock) -> tuple[float, float]:
+    """Wall and processor seconds of a run that has ended, written down the first time."""
+    path = folder / "seconds.json"
+    if not path.is_file():
+        wall, cpu = clock.read()
+        write_json(path, {"seconds": wall, "cpu_seconds": cpu})
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    return kept["seconds"], kept["cpu_seconds"]
+
+
+def _winner(task: Task, folder: Path, found: RunResult, seconds: tuple[float, float]) -> Fitted:
+    best = found.best or {}
+    raw = (folder / "candidates" / f"{best['id']:03d}" / "program.json").read_bytes()
+    program = Program.from_document(raw, task.schema.signature())
+    made = sorted(folder.glob("candidates/*/diagnosis.json"))
+    diagnoses = [json.loads(path.read_text(encoding="utf-8")) for path in made]
+    failures = len(list(folder.glob("candidates/*/failure.json")))
+    stops = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    tokens = None if found.spent is None else int(found.spent["tokens"])
+    points = sum(diagnosis["evaluations"] for diagnosis in diagnoses)
+    return Fitted(
+        program,
+        best["parameters"],
+        cost=Cost(*seconds, points, tokens, len(best["parameters"])),
+        title=best["title"],
+        source=found.source,
+        details={
+            "adequate": best["adequate"],
+            "candidates": len(diagnoses),
+            "refused": failures,
+            "rounds": 1 + max((diagnosis["round"] for diagnosis in diagnoses), default=0),
+            "stopped": [e["reason"] for e in stops if e["event"] == "stop"][-1:],
+        },
+    )
+
+
+def then_neural(context: Context, found: Fitted) -> Fitted:
+    """The structure of a search under the posterior mean of a neural posterior."""
+    assert isinstance(found.simulator, Program)
+    again = calibrated(context, found.simulator, neural(context.effort), "the winner's")
+    cost, own = found.cost, again.cost
+    spent = Cost(
+        cost.seconds + own.seconds, cost.cpu_seconds + own.cpu_seconds, cost.points + own.points,
+        cost.tokens, own.parameters,
+    )  # fmt: skip
+    details = {**found.details, **again.details, "neural": asdict(own), "search": asdict(cost)}
+    return replace(again, cost=spent, title=found.title, source=found.source, details=details)
+
+
+def width(context: Context, replay: ReplayProposer | None = None) -> dict[str, int]:
+    """Rounds and proposals per round of a search.
+
+    A recording is played as it was held, or its beginning. The library has no mechanism for
+    entities in slots: what it can say of such tasks it says at once, at minutes per candidate.
+    """
+    effort = context.effort
+    if replay is not None:
+        held = {"rounds": replay.rounds, "proposals": replay.proposals}
+        most = {"rounds": effort.rounds, "proposals": effort.proposals}
+        return {k: min(v, most[k]) if effort.quick else v for k, v in held.items()}
+    if any(state.exchangeable is not None for state in context.task.schema.states.values()):
+        return {"rounds": 1, "proposals": 1 if effort.quick else 2}
+    return {"rounds": effort.rounds, "proposals": effort.proposals}
+
+
+def library(context: Context) -> Fitted:
+    """Library proposer, parameters by the evolution strategy."""
+    return searched(context, "library", LibraryProposer(), **width(context))
+
+
+def library_neural(context: Context) -> Fitted:
+    """The same search; the winner's parameters are the mean of a neural posterior."""
+    return then_neural(context, library(context))
+
+
+def library_guess(context: Context) -> Fitted:
+    """The library's first idea at its guessed values."""
+    return _first_idea(context, Guess())
+
+
+def library_single(context: Context) -> Fitted:
+    """The library's first idea, calibrated."""
+    return _first_idea(context, Evolution())
+
+
+def _first_idea(context: Context, calibrator: Calibrator) -> Fitted:
+    """A single proposal needs no ranking, so that it is not diagnosed either."""
+    task = context.task
+    brief = Brief(task.schema, profile(task), 0, context.seed)
+    (proposal,) = LibraryProposer().propose(brief, 1)
+    with Sandbox() as sandbox:
+        program = load_program(proposal.source, task.schema, sandbox)
+    found = calibrated(context, program, calibrator, "the library's")
+    return replace(found, title=proposal.title, source=proposal.source)
+
+
+def recording(context: Context) -> Path | None:
+    """The recorded conversation of a task and seed, None where there is none."""
+    folder = context.recordings / context.task.path.name / f"seed-{context.seed}"
+    return folder if any((folder / "chat").glob("r*.reply.json")) else None
+
+
+def live_model() -> str:
+    """The language model that the environment names, "" where none can be reached."""
+    reachable = os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")
+    return os.environ.get("OPENAI_MODEL", "") if reachable else ""
+
+
+def chat(context: Context) -> Fitted:
+    """A language model's structures: a recorded conversation, else a live one."""
+    kept = recording(context)
+    if kept is not None:
+        replay = ReplayProposer(kept)
+        return searched(context, "chat", replay, **width(context, replay))
+    effort = context.effort
+    return searched(context, "chat", _live(), rounds=effort.rounds, proposals=effort.proposals)
+
+
+def _live() -> ChatProposer:
+    model = live_model()
+    if not model:
+        text = "expected a recording, or OPENAI_MODEL with OPENAI_API_KEY or OPENAI_BASE_URL"
+        raise InputError(Problem("no-recording", text, file=str(RECORDINGS)))
+    base_url = os.environ.get("OPENAI_BASE_URL", "")
+    return ChatProposer(ChatOptions(model=model, base_url=base_url))
+
+
+def chat_neural(context: Context) -> Fitted:
+    """The same conversation; the winner's parameters are the mean of a neural posterior."""
+    return then_neural(context, chat(context))
+
+
+def chat_guess(context: Context) -> Fitted:
+    """ZeroShot: the first program of the conversation at its guessed values."""
+    return _first_reply(context, "chat-guess", Guess())
+
+
+def chat_single(context: Context) -> Fitted:
+    """ZeroShotOptim: the first program of the conversation, calibrated."""
+    return _first_reply(context, "chat-single", Evolution())
+
+
+def _first_reply(context: Context, name: str, calibrator: Calibrator) -> Fitted:
+    replay = replayed(context)
+    return searched(context, name, replay, calibrator=calibrator, rounds=1, proposals=1)
+
+
+def replayed(context: Context) -> ReplayProposer:
+    """The conversation of `chat`, once it has been held."""
+    kept = recording(context)
+    if kept is None and not (context.folder / "chat" / "chat").is_dir():
+        chat(context)
+    return ReplayProposer(kept or context.folder / "chat")
+
+
+def first_program(context: Context) -> tuple[Program, Mapping[str, float], str]:
+    """What hybrids start from: the first program of a language model, else of the library.
+
+    Returns:
+        The program, its guesses, and whose it is.
+    """
+    if recording(context) is not None or (context.folder / "chat" / "chat").is_dir():
+        found, whose = chat_guess(context), "a language model's first program"
+    else:
+        found, whose = library_guess(context), "the library's first program"
+    assert isinstance(found.simulator, Program)
+    return found.simulator, found.values, whose

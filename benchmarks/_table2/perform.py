@@ -1,0 +1,154 @@
+"""One cell: a method is fitted to a task and held against its truth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from benchmarks import _worlds
+from benchmarks._table2 import cells, ours
+from benchmarks._table2.changes import INTERVENTIONS
+from benchmarks._table2.fitted import Effort, Fitted
+from benchmarks._table2.methods import Method, all_methods
+from benchmarks._table2.modality import modality
+from benchmarks._table2.properties import Judge
+from benchmarks._table2.recovery import recovery
+from gsim_jax.diagnose.next_state import Yardstick, yardstick
+from gsim_jax.propose.chat_record import ChatRecord
+from gsim_jax.search.provenance import task_digest
+from gsim_jax.simulator.sandbox import Sandbox
+from gsim_jax.task import Task, load_task
+
+
+def specs(
+    methods: Mapping[str, Method], tasks: list[Path], seeds: int, effort: Effort, folder: Path,
+    recordings: Path = ours.RECORDINGS,
+) -> tuple[list[cells.Spec], list[dict[str, Any]]]:  # fmt: skip
+    """What is to be computed, and what cannot be.
+
+    Args:
+        methods: the rows.
+        tasks: the task folders.
+        seeds: seeds 0, 1, ... of each.
+        effort: how much may be spent.
+        folder: where everything is kept.
+        recordings: folder of recorded conversations.
+
+    Returns:
+        Specifications, and cells of those that are left out.
+    """
+    found, left_out = [], []
+    for task in tasks:
+        digest = task_digest(task)
+        for seed in range(seeds):
+            heard = _conversation(recordings / task.name / f"seed-{seed}")
+            for method in methods.values():
+                if method.conversation and not heard:
+                    place = {"method": method.name, "task": task.name, "seed": seed}
+                    left_out.append({**place, "status": "left out", "cause": ours.NO_RECORDING})
+                    continue
+                told = method.conversation or method.takes_program
+                settings = {
+                    "data": digest,
+                    "effort": asdict(effort),
+                    "conversation": heard if told else "",
+                    "folder": str(folder),
+                    "recordings": str(recordings),
+                }
+                after = method.after if method.after in methods else ""
+                found.append(cells.Spec(method.name, task, seed, settings, after))
+    return found, left_out
+
+
+def _conversation(folder: Path) -> str:
+    """What is known of a conversation before it is played: its digests, or the live model."""
+    kept = [folder] if any((folder / "chat").glob("r*.reply.json")) else []
+    for recorded in kept:
+        places = ChatRecord(recorded / "chat").places()
+        return f"{len(places)} replies of {recorded.parent.name}/{recorded.name}"
+    return ours.live_model()
+
+
+def perform(spec: cells.Spec) -> dict[str, Any]:
+    """The content of a cell; see `cells.run`."""
+    begin, cpu = time.perf_counter(), time.process_time()
+    effort = Effort(**{**spec.settings["effort"], "horizons": tuple(
+        spec.settings["effort"]["horizons"])})  # fmt: skip
+    method = all_methods()[spec.method]
+    task, truth = _world(spec.task)
+    runs = Path(spec.settings["folder"]) / "runs" / _run_name(spec, effort)
+    recordings = Path(spec.settings["recordings"])
+    context = ours.Context(task, truth, spec.seed, effort, runs, recordings)
+    fitted = method.fit(context)
+    made = time.perf_counter()
+    against = _yardstick(spec.task, spec.seed, effort)
+    return {
+        "status": cells.DONE,
+        **judged(fitted, context, against),
+        "recovers": method.recovers,
+        "seconds": {
+            "fit": made - begin,
+            "measure": time.perf_counter() - made,
+            "all": time.perf_counter() - begin,
+            "cpu": time.process_time() - cpu,
+        },
+    }
+
+
+def _run_name(spec: cells.Spec, effort: Effort) -> str:
+    """Runs of searches are shared by the methods that build on them."""
+    shared = cells.Spec("runs", spec.task, spec.seed, {
+        "data": spec.settings["data"], "effort": asdict(effort),
+        "recordings": spec.settings["recordings"], "live": ours.live_model(),
+    })  # fmt: skip
+    return f"{spec.task.name}/seed-{spec.seed}-{shared.digest}"
+
+
+def judged(fitted: Fitted, context: ours.Context, against: Yardstick) -> dict[str, Any]:
+    """Everything that is measured of a fitted method."""
+    task, seed = context.task, context.seed
+    drawn = fitted.draw(against.request, seed)
+    metrics = [metric.to_json() for metric in against.measure_clouds(drawn)]
+    change = INTERVENTIONS.get(task.schema.name)
+    answer = None
+    if change is not None:
+        answer = _judge(task.path, context.effort.lanes).judge(fitted, seed)
+    return {
+        "metrics": metrics,
+        "variables": list(against.labels),
+        "integers": modality(drawn, against.request),
+        "change": answer,
+        "recovery": recovery(fitted, context.truth.program, task.schema),
+        "cost": asdict(fitted.cost),
+        "title": fitted.title,
+        "parameters": dict(fitted.values),
+        "source": fitted.source,
+        "details": dict(fitted.details),
+    }
+
+
+@lru_cache(maxsize=4)
+def _world(folder: Path) -> tuple[Task, _worlds.Simulator]:
+    task = load_task(folder)
+    with Sandbox() as sandbox:
+        return task, _worlds.load_truth(task, sandbox)
+
+
+@lru_cache(maxsize=2)
+def _yardstick(folder: Path, seed: int, effort: Effort) -> Yardstick:
+    task, truth = _world(folder)
+    return yardstick(
+        truth.program, truth.params, task.schema, _worlds.held_out(task),
+        values=_worlds.values_for(task), horizons=effort.horizons, states=effort.states,
+        draws=effort.draws, seed=seed,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=4)
+def _judge(folder: Path, lanes: int) -> Judge:
+    task, truth = _world(folder)
+    return Judge(task, truth, INTERVENTIONS[task.schema.name], lanes)
