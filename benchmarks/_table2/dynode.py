@@ -16,20 +16,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from benchmarks._table2.rollout import Rollout, rollout
-from benchmarks._table2.supervised import (
-    Recipe,
-    Scale,
-    StepModel,
-    fit_network,
-    pairs,
-    scale_of,
-    splits,
-)
+from benchmarks._table2.rollout import Rollout, fit_predictor
+from benchmarks._table2.supervised import Recipe, Scale, StepModel
 from gsim_jax.task import Task
 
 WIDTH, HIDDEN = 128, 3
-FULL, QUICK = Recipe(epochs=60), Recipe(epochs=12)
+FULL, QUICK = Recipe(epochs=150), Recipe(epochs=40)
 
 
 class DyNode(StepModel):
@@ -63,8 +55,8 @@ class DyNode(StepModel):
             x = jnp.tanh(layer(x))
         return self.drift[...] + self.pace[...] * self.layers[-1](x)
 
-    def step(self, memory: Any, z: jax.Array, v: jax.Array) -> tuple[jax.Array, Any]:
-        """The increment over one step."""
+    def _flow(self, z: jax.Array, v: jax.Array) -> jax.Array:
+        """Increments over one step from states [..., V], which are solved for as one."""
         graph, state = nnx.split(self)
 
         def slope(t: Any, y: jax.Array, args: Any) -> jax.Array:
@@ -74,11 +66,19 @@ class DyNode(StepModel):
 
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(slope), diffrax.Tsit5(), t0=0.0, t1=1.0, dt0=1.0, y0=z,
-            args=(state, v), max_steps=2,
+            args=(state, v), max_steps=2, throw=False,
         )  # fmt: skip
         assert solution.ys is not None
         moved = solution.ys[-1] - z - self.drift[...]
-        return moved / jnp.where(self.pace[...] > 0, self.pace[...], 1.0), memory
+        return moved / jnp.where(self.pace[...] > 0, self.pace[...], 1.0)
+
+    def step(self, memory: Any, z: jax.Array, v: jax.Array) -> tuple[jax.Array, Any]:
+        """The increment over one step."""
+        return self._flow(z, v), memory
+
+    def increments(self, z: jax.Array, v: jax.Array) -> jax.Array:
+        """Increments after each row: one solve for all of them is eight times as fast."""
+        return self._flow(z, v)
 
 
 def fit(task: Task, *, seed: int, quick: bool, noise: bool) -> Rollout:
@@ -87,15 +87,14 @@ def fit(task: Task, *, seed: int, quick: bool, noise: bool) -> Rollout:
     Args:
         task: the task.
         seed: of weights and batches.
-        quick: 12 epochs instead of 60.
+        quick: 40 epochs instead of 150.
         noise: whether residual noise is fitted on the validation data.
 
     Raises:
         InputError: entries are missing, or the fit failed.
     """
-    train, held = splits(task)
-    scale = scale_of(task.schema, train)
-    model = DyNode(train.x.shape[-1], train.u.shape[-1], scale, seed)
-    recipe = QUICK if quick else FULL
-    fitted = fit_network(model, pairs(train, scale), pairs(held, scale), recipe, seed)
-    return rollout(fitted, scale, held, noise=noise, seed=seed)
+
+    def build(states: int, inputs: int, scale: Scale) -> DyNode:
+        return DyNode(states, inputs, scale, seed)
+
+    return fit_predictor(build, QUICK if quick else FULL, task, seed, noise)

@@ -12,6 +12,7 @@ this happened to is in `Rollout.failed`. One-step predictions are not clipped.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -22,10 +23,20 @@ import numpy as np
 from flax import nnx
 
 from benchmarks._table2.noise import Noise, draw_noise, features, fit_noise
-from benchmarks._table2.supervised import Scale, Series, StepModel, pairs, series
+from benchmarks._table2.supervised import (
+    Recipe,
+    Scale,
+    Series,
+    StepModel,
+    fit_network,
+    pairs,
+    scale_of,
+    series,
+    splits,
+)
 from gsim_jax.compilation import lanes_jit
 from gsim_jax.diagnose.next_state import Request
-from gsim_jax.task import InputError, Problem
+from gsim_jax.task import InputError, Problem, Task
 
 #: Lanes (cells x draws) that run at once.
 _LANES = 1 << 12
@@ -207,3 +218,29 @@ def rollout(model: StepModel, scale: Scale, held: Series, *, noise: bool, seed: 
     now, mean, ahead = now[sound], mean[sound], ahead[sound]
     looked_at = np.asarray(features(scale, now, mean))
     return Rollout(model, scale, fit_noise(looked_at, ahead - mean, seed))
+
+
+def fit_predictor(
+    build: Callable[[int, int, Scale], StepModel],
+    recipe: Recipe,
+    task: Task,
+    seed: int,
+    noise: bool,
+) -> Rollout:
+    """Fits a network on the one-step error of a task's training trajectories.
+
+    Args:
+        build: the untrained network, from the numbers V of states and U of inputs and the units.
+        recipe: of the training.
+        task: the task.
+        seed: of the order of the trajectories, and of the noise's fit.
+        noise: whether residual noise is fitted on the validation data.
+
+    Raises:
+        InputError: entries are missing, or the fit failed.
+    """
+    train, held = splits(task)
+    scale = scale_of(task.schema, train)
+    model = build(train.x.shape[-1], train.u.shape[-1], scale)
+    fitted = fit_network(model, pairs(train, scale), pairs(held, scale), recipe, seed)
+    return rollout(fitted, scale, held, noise=noise, seed=seed)

@@ -295,7 +295,9 @@ def fit_network(
     generator = np.random.default_rng(seed)
     for _ in range(recipe.epochs):
         order = generator.permutation(count)[: steps * batch].reshape(steps, batch)
-        weights, moments = _epoch(optimiser.update, loss, graph, weights, fixed, moments, train, order)
+        weights, moments = _epoch(
+            optimiser.update, loss, graph, weights, fixed, moments, train, order
+        )
         error = float(_error(loss, graph, weights, fixed, held))
         since += 1
         if error < best:
@@ -310,7 +312,14 @@ def fit_network(
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _epoch(
-    update: Any, loss: Any, graph: Any, weights: Any, fixed: Any, moments: Any, data: Any, order: Any
+    update: Any,
+    loss: Any,
+    graph: Any,
+    weights: Any,
+    fixed: Any,
+    moments: Any,
+    data: Any,
+    order: Any,
 ) -> tuple[Any, Any]:
     def one(carry: tuple[Any, Any], chosen: jax.Array) -> tuple[tuple[Any, Any], None]:
         weights, moments = carry

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from benchmarks._table2.rollout import Rollout, rollout
-from benchmarks._table2.supervised import Recipe, StepModel, fit_network, pairs, scale_of, splits
+from benchmarks._table2.rollout import Rollout, fit_predictor
+from benchmarks._table2.supervised import Recipe, Scale, StepModel
 from gsim_jax.task import Task
 
 UNITS, HEADS = 250, 10
@@ -135,9 +135,9 @@ def fit(task: Task, *, seed: int, quick: bool, noise: bool) -> Rollout:
     Raises:
         InputError: entries are missing, or the fit failed.
     """
-    train, held = splits(task)
-    scale = scale_of(task.schema, train)
-    model = Causal(train.x.shape[-1], train.u.shape[-1], seed)
-    recipe = QUICK if quick else FULL
-    fitted = fit_network(model, pairs(train, scale), pairs(held, scale), recipe, seed)
-    return rollout(fitted, scale, held, noise=noise, seed=seed)
+
+    def build(states: int, inputs: int, scale: Scale) -> Causal:
+        del scale
+        return Causal(states, inputs, seed)
+
+    return fit_predictor(build, QUICK if quick else FULL, task, seed, noise)

@@ -1,0 +1,104 @@
+"""SINDy: sparse regression on polynomials of order two (Brunton et al. 2016; arXiv 2506.09272).
+
+PySINDy fits the increments, which is the method with forward differences. States and inputs are
+divided by their standard deviations and not centred, so that a product of two stays one term. The
+paper gives the order and no threshold; that of the sequentially thresholded least squares is chosen
+by the one-step error on validation data, from `THRESHOLDS`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from benchmarks._table2.extras import need
+from benchmarks._table2.rollout import Rollout, one_step, rollout
+from benchmarks._table2.supervised import Pairs, Series, StepModel, pairs, scale_of, splits
+from gsim_jax.task import InputError, Problem, Task
+
+ORDER = 2
+#: In units of increments over units of states, largest first.
+THRESHOLDS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.005)
+#: Ridge penalty: derived values are sums of others, which least squares cannot tell apart.
+PENALTY = 1e-3
+
+
+class Polynomial(StepModel):
+    """A sparse polynomial of state and inputs.
+
+    Args:
+        powers: int[F, V + U], exponents of each term.
+        coefficients: float[V, F].
+    """
+
+    def __init__(self, powers: np.ndarray, coefficients: np.ndarray) -> None:
+        # Each term as the product of at most ORDER factors; the last one stands for 1.
+        factors = [np.repeat(np.arange(len(row)), row) for row in powers]
+        one = powers.shape[1]
+        padded = [np.pad(f, (0, ORDER - len(f)), constant_values=one) for f in factors]
+        self.factors = nnx.Variable(jnp.asarray(np.array(padded, np.int32)))
+        self.weights = nnx.Param(jnp.asarray(coefficients, jnp.float32))
+
+    def step(self, memory: Any, z: jax.Array, v: jax.Array) -> tuple[jax.Array, Any]:
+        """The polynomial's value."""
+        x = jnp.concatenate([z, v, jnp.ones(1)])
+        return self.weights[...] @ jnp.prod(x[self.factors[...]], -1), memory
+
+    @property
+    def numbers(self) -> int:
+        """Terms that are left."""
+        return int((np.asarray(self.weights[...]) != 0).sum())
+
+
+def fit(task: Task, *, seed: int, quick: bool, noise: bool) -> Rollout:
+    """Fits it on the steps of the training data.
+
+    Args:
+        task: the task.
+        seed: of the noise's fit; the polynomial has nothing random.
+        quick: makes no difference.
+        noise: whether residual noise is fitted on the validation data.
+
+    Raises:
+        InputError: entries are missing, PySINDy is not installed, or no threshold gives a finite
+            prediction.
+    """
+    del quick
+    need("pysindy")
+    train, held = splits(task)
+    scale = scale_of(task.schema, train, center=False)
+    steps = pairs(train, scale)
+    best, kept = np.inf, None
+    unit = np.where(scale.step > 0, scale.step, 1.0)
+    for threshold in THRESHOLDS:
+        model = _regress(steps, train, threshold)
+        _, mean, ahead = one_step(model, scale, held)
+        error = np.mean(((ahead - mean) / unit) ** 2)
+        if error < best:
+            best, kept = error, model
+    if kept is None:
+        text = "no sparse polynomial predicts held-out data with a finite error: the fit has failed"
+        raise InputError((Problem("failed-fit", text),))
+    return rollout(kept, scale, held, noise=noise, seed=seed)
+
+
+def _regress(steps: Pairs, train: Series, threshold: float) -> Polynomial:
+    import pysindy
+
+    def listed(array: np.ndarray) -> list[np.ndarray]:
+        return [a[:n] for a, n in zip(array, train.steps.sum(1), strict=True) if n]
+
+    library = pysindy.PolynomialLibrary(degree=ORDER)
+    solver = pysindy.STLSQ(threshold=threshold, alpha=PENALTY)
+    fitted = pysindy.SINDy(optimizer=solver, feature_library=library)
+    given = listed(steps.v) if steps.v.shape[-1] else None
+    with warnings.catch_warnings():
+        # Nothing left of a variable's polynomial is an answer too: it is compared like the others.
+        warnings.filterwarnings("ignore", message="Sparsity parameter is too big")
+        fitted.fit(listed(steps.z), t=1.0, x_dot=listed(steps.target), u=given)
+    return Polynomial(np.asarray(library.powers_, int), np.asarray(fitted.coefficients()))
