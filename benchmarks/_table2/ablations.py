@@ -82,7 +82,7 @@ def without_profile(brief: Brief) -> Brief:
 
 def _library(name: str, edit: Callable[[Brief], Brief]) -> Callable[[Context], Fitted]:
     return lambda context: ours.searched(
-        context, f"library-{name}", Edited(f"library, {name}", edit), **ours.width(context)
+        context, f"library-{name}", Edited(f"library, {name}", edit), ours.width(context)
     )
 
 
@@ -112,7 +112,7 @@ def without_repair(context: Context) -> Fitted:
     proposer = ours.replayed(context)
     proposer.options = replace(proposer.options, repairs=0)
     return ours.searched(
-        context, "chat-no-repair", proposer, **ours.width(context, proposer)
+        context, "chat-no-repair", proposer, ours.width(context, proposer)
     )  # fmt: skip
 
 

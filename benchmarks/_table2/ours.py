@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -129,9 +129,7 @@ def searched(
     context: Context,
     name: str,
     proposer: Proposer,
-    *,
-    rounds: int,
-    proposals: int,
+    wide: Width,
     calibrator: Calibrator | None = None,
 ) -> Fitted:
     """The winner of a search; a search that is there already is read, or goes on.
@@ -140,8 +138,7 @@ def searched(
         context: task, seed and effort.
         name: of the run's folder.
         proposer: who proposes.
-        rounds: of the search.
-        proposals: per round.
+        wide: rounds, and proposals per round.
         calibrator: `Evolution()` by default.
 
     Raises:
@@ -154,7 +151,7 @@ def searched(
     else:
         found = run(
             context.task.path, proposer=proposer, seed=context.seed, out=folder,
-            calibrator=calibrator, rounds=rounds, proposals=proposals,
+            calibrator=calibrator, rounds=wide.rounds, proposals=wide.proposals,
         )  # fmt: skip
     seconds = _seconds(folder, clock)
     if found.best is None:
@@ -212,7 +209,14 @@ def then_neural(context: Context, found: Fitted) -> Fitted:
     return replace(again, cost=spent, title=found.title, source=found.source, details=details)
 
 
-def width(context: Context, replay: ReplayProposer | None = None) -> dict[str, int]:
+class Width(NamedTuple):
+    """How long a search is, and how many structures a round has."""
+
+    rounds: int
+    proposals: int
+
+
+def width(context: Context, replay: ReplayProposer | None = None) -> Width:
     """Rounds and proposals per round of a search.
 
     A recording is played as it was held, or its beginning. The library has no mechanism for
@@ -220,17 +224,17 @@ def width(context: Context, replay: ReplayProposer | None = None) -> dict[str, i
     """
     effort = context.effort
     if replay is not None:
-        held = {"rounds": replay.rounds, "proposals": replay.proposals}
-        most = {"rounds": effort.rounds, "proposals": effort.proposals}
-        return {k: min(v, most[k]) if effort.quick else v for k, v in held.items()}
+        if not effort.quick:
+            return Width(replay.rounds, replay.proposals)
+        return Width(min(replay.rounds, effort.rounds), min(replay.proposals, effort.proposals))
     if any(state.exchangeable is not None for state in context.task.schema.states.values()):
-        return {"rounds": 1, "proposals": 1 if effort.quick else 2}
-    return {"rounds": effort.rounds, "proposals": effort.proposals}
+        return Width(1, 1 if effort.quick else 2)
+    return Width(effort.rounds, effort.proposals)
 
 
 def library(context: Context) -> Fitted:
     """Library proposer, parameters by the evolution strategy."""
-    return searched(context, "library", LibraryProposer(), **width(context))
+    return searched(context, "library", LibraryProposer(), width(context))
 
 
 def library_neural(context: Context) -> Fitted:
@@ -276,9 +280,9 @@ def chat(context: Context) -> Fitted:
     kept = recording(context)
     if kept is not None:
         replay = ReplayProposer(kept)
-        return searched(context, "chat", replay, **width(context, replay))
+        return searched(context, "chat", replay, width(context, replay))
     effort = context.effort
-    return searched(context, "chat", _live(), rounds=effort.rounds, proposals=effort.proposals)
+    return searched(context, "chat", _live(), Width(effort.rounds, effort.proposals))
 
 
 def _live() -> ChatProposer:
@@ -307,7 +311,7 @@ def chat_single(context: Context) -> Fitted:
 
 def _first_reply(context: Context, name: str, calibrator: Calibrator) -> Fitted:
     replay = replayed(context)
-    return searched(context, name, replay, calibrator=calibrator, rounds=1, proposals=1)
+    return searched(context, name, replay, Width(1, 1), calibrator)
 
 
 def replayed(context: Context) -> ReplayProposer:

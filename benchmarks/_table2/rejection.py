@@ -1,4 +1,4 @@
-"""Counts by rejection sampling, as `jax.random` draws them: what coupled draws are compared with."""
+"""Counts by rejection sampling, as `jax.random` does: what coupled draws are compared with."""
 
 from __future__ import annotations
 

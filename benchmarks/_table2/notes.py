@@ -1,0 +1,154 @@
+"""What has to be said under the table, from the cells alone: differences to the paper, and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from benchmarks._table2 import paper
+
+Entry = Mapping[str, Any]
+
+#: What cannot be left out from outside of the package, and what it would take.
+LEFT_OUT = (
+    "Not in the table: *no particles* (`initial` called on every row). All three tasks show every "
+    "state, so that a structure without hidden states carries none; on tasks that hide some it "
+    "needs an option of `simulator.predict.predict` that restarts its filter from `initial`.",
+    "*Gaps without their errors* changes what the proposer reads; ranking, ties and the stop by "
+    "adequacy stay as they are: leaving those out needs an option of `search.Limits`.",
+)
+SETTINGS = (
+    "With NPE: the search runs with its ordinary calibration; the winner's structure then gets its "
+    "parameters as the posterior mean of a neural posterior, as in the paper. Its seconds are "
+    "those of search and posterior together.",
+    "Seconds are those of one core; a search compiles each candidate anew, which is most of it.",
+    "Lines of P3 count vectors with a negative value or one that breaks a rule of the task about "
+    "the predicted variables.",
+)
+
+
+def notes(entries: Sequence[Entry], header: Mapping[str, Any]) -> list[str]:
+    """Sentences in Markdown.
+
+    Args:
+        entries: what `summary.summarise` returns.
+        header: of the call.
+    """
+    found = [*_missing(entries)]
+    for task in dict.fromkeys(entry["task"] for entry in entries):
+        own = {e["method"]: e for e in entries if e["task"] == task and e["status"] == "done"}
+        found += [*_against_paper(task, own), *_own(task, own)]
+    found += SETTINGS
+    shown = {entry["group"] for entry in entries}
+    return [*found, *(LEFT_OUT if "ablation" in shown else ())]
+
+
+def _missing(entries: Sequence[Entry]) -> Iterator[str]:
+    left: dict[str, list[str]] = {}
+    for entry in entries:
+        for cause in entry["causes"]:
+            place = f"{entry['label']} on {entry['task']}"
+            if entry["status"] == "done":
+                place += f" ({entry['missing_seeds']} of its seeds)"
+            left.setdefault(cause, []).append(place)
+    for cause, places in left.items():
+        yield f"Without a result ({cause}): {'; '.join(places)}."
+
+
+def _w1(entry: Entry | None, horizon: str = "1") -> float:
+    if entry is None or horizon not in entry["metrics"]:
+        return math.nan
+    value = entry["metrics"][horizon]["w1"]["mean"]
+    return math.inf if value is None else value
+
+
+def _against_paper(task: str, own: Mapping[str, Entry]) -> Iterator[str]:
+    last, floor = _w1(own.get("last-value")), _w1(own.get("floor"))
+    if math.isnan(floor):
+        floor = next((e["metrics"]["1"]["floor"]["mean"] for e in own.values()), math.nan)
+    for entry in own.values():
+        theirs = entry["paper_w1"]
+        if theirs is None:
+            continue
+        ours = _w1(entry)
+        if task not in paper.SAME_VECTOR:
+            yield (
+                f"{task}, {entry['label']}: W1 {ours:.3g} on our five-dimensional vector; the "
+                f"paper's {theirs[0]:g} is of a vector that is not published. By ratio to the "
+                f"floor ours is {entry['metrics']['1']['ratio']['mean']:.3g}."
+            )
+            continue
+        half = entry["metrics"]["1"]["w1"]["half"] or 0.0
+        if abs(ours - theirs[0]) <= theirs[1] + half:
+            continue
+        yield f"{task}, {entry['label']}: {_difference(entry, ours, theirs[0], last, floor, own)}"
+
+
+def _difference(
+    entry: Entry, ours: float, theirs: float, last: float, floor: float, own: Mapping[str, Entry]
+) -> str:
+    """Why a row differs from the paper's, as far as the cells say."""
+    words = f"W1 {ours:.3g} here, {theirs:g} in the paper."
+    if theirs > 1.05 * last:
+        words += (
+            f" Repeating the last value costs {last:.3g}: the paper's figure is {theirs / last:.1f} "
+            f"times that, more than an untrained guess of one step"
+        )
+        words += "; the row here is below it." if ours < last else ", and so is the row here."
+    elif theirs < floor:
+        words += f" Nothing with clouds of this size falls below the floor of {floor:.3g}."
+    elif entry["group"] == "baseline" and ours > theirs:
+        words += f" Repeating the last value costs {last:.3g} here."
+    noisy = own.get(f"{entry['method']}-noise")
+    if entry["group"] == "baseline" and noisy is not None:
+        words += (
+            f" With its residual noise fitted it comes to {_w1(noisy):.3g}: "
+            f"{_share(ours, _w1(noisy), floor)} of what it is above the floor is that a point "
+            f"forecast has no spread."
+        )
+    if entry["group"] == "ours":
+        words += _ours(entry, floor)
+    return words
+
+
+def _share(ours: float, noisy: float, floor: float) -> str:
+    above = ours - floor
+    if not math.isfinite(above) or above <= 0:
+        return "none"
+    return f"{100 * max(0.0, min(1.0, (ours - noisy) / above)):.0f} %"
+
+
+def _ours(entry: Entry, floor: float) -> str:
+    ratio = entry["metrics"]["1"]["ratio"]
+    words = f" The floor is {floor:.3g}, the ratio {ratio['mean']:.3g}"
+    if ratio["se"] is not None:
+        words += f" ± {ratio['se']:.2g}"
+    recovery = entry.get("recovery")
+    if recovery:
+        words += f"; {next(iter(recovery.values()))['shd']:.2g} edges of the graph are wrong"
+    return words + "."
+
+
+def _own(task: str, own: Mapping[str, Entry]) -> Iterator[str]:
+    """What the cells say besides: failed draws, point forecasts, what stays out of reach."""
+    for entry in own.values():
+        failed = entry["metrics"]["1"]["failed"] or 0.0
+        far = max(metric["failed"] or 0.0 for metric in entry["metrics"].values())
+        if far > 0:
+            yield (
+                f"{task}, {entry['label']}: {100 * failed:.1f} % of the draws one step ahead are "
+                f"no numbers, at the worst horizon {100 * far:.1f} %."
+            )
+    best, reached = _w1(own.get("truth-es")), own.get("library")
+    if reached is not None and math.isfinite(best) and _w1(reached) > 1.5 * best:
+        yield (
+            f"{task}: the library reaches {_w1(reached):.3g} where the truth's structure reaches "
+            f"{best:.3g}: its mechanisms do not contain that structure (best candidate: "
+            f"{_brief(reached)})."
+        )
+
+
+def _brief(entry: Entry) -> str:
+    title = entry["titles"][0] if entry["titles"] else "no title"
+    return title if len(title) <= 90 else title[:90].rsplit(" ", 1)[0] + " …"
