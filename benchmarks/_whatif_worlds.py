@@ -9,12 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks import _worlds
-from gsim_jax.calibrate import Calibration, Evolution, Objective, increment_scale, settings_for
+from gsim_jax.calibrate import (
+    Calibration,
+    Evolution,
+    Objective,
+    increment_scale,
+    posterior_draws,
+    settings_for,
+)
 from gsim_jax.simulator.panel import build_panel
 from gsim_jax.simulator.sandbox import Sandbox
 from gsim_jax.task import Task, Trajectories, load_task
 from gsim_jax.whatif import Model
-from gsim_jax.whatif.load import gaussian_draws
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +73,8 @@ def fit(
     method = Evolution(restarts=4, design=16) if attempts > 1 else Evolution()
     tried = [method.calibrate(objective, data, seed + i) for i in range(attempts)]
     found = min(tried, key=lambda c: c.score)
-    space = objective.simulator.parameters
     rng = np.random.default_rng([seed, 77])
-    u = gaussian_draws(found.u, found.covariance, space.discrete, draws, rng)
+    u = posterior_draws(found, draws, rng)
     return Model.of_unit(objective.simulator, objective.schema, u), found
 
 

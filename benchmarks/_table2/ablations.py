@@ -34,7 +34,7 @@ class Row:
     recovers: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass
 class Edited:
     """The library, which reads an edited brief.
 

@@ -3,8 +3,9 @@
 Programs name their parameters as they like. What a change does is known from the truth: the effect
 of one step from a state that shows it. Every parameter, and every output of a submodule, is changed
 in the candidate in the same way; the change is made where the effect is the truth's, and two or
-more places together where none alone has it (one rate per disease). Not size but direction is
-compared, since a structure may stand at other values than the truth does.
+more places together where none alone has it (one rate per disease). Direction is compared, and the
+effect's share of what moves anyway, not its size: a structure may stand at other values than the
+truth does.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from gsim_jax.task import Schema
 from gsim_jax.whatif import Change, Model, Scenario, Start, sweep
 from gsim_jax.whatif.targets import Targets
 
-#: An effect has the truth's direction from this cosine on, and its size within a factor.
-COSINE, FACTOR = 0.9, 4.0
+#: An effect is the truth's from this cosine on, and with a share of the movement that is near.
+COSINE, SHARE = 0.9, 0.4
 #: Places that may be changed together.
 _MOST = 6
 _LANES = 2_000
@@ -124,18 +125,29 @@ class Probe:
 
     Attributes:
         change: the change.
-        wanted: its effect in the truth, float64[V], each variable in units of what moves it there.
+        wanted: its effect in the truth, float64[V], each variable in units of what moves it there;
+            of a parameter that is set to a value, where the truth then goes.
+        share: how large it is beside what moves the truth anyway.
     """
 
     def __init__(self, change: Intervention, truth: Model) -> None:
         """Measures the truth."""
         self.change = change
-        places = [Place(target) for target in change.targets]
-        base, (changed,) = self._steps(truth, [places])
-        effect = changed - base
-        moved = np.maximum(np.abs(effect), np.abs(base - self._before(truth.schema)))
+        base, (changed,) = self._steps(truth, [[Place(target) for target in change.targets]])
+        moved = np.maximum(np.abs(changed - base), np.abs(base))
         self._scale = np.maximum(moved, 0.1 * moved.max())
-        self.wanted = effect / self._scale
+        self.wanted = self._effect(base, changed)
+        self.share = self._along(self.wanted, base / self._scale)
+
+    def _effect(self, base: np.ndarray, changed: np.ndarray) -> np.ndarray:
+        """What is compared: a structure may stand at another value before it is set to one."""
+        relative = changed if self.change.operation == "set" else changed - base
+        return np.where(np.isfinite(relative), relative / self._scale, 0.0)
+
+    def _along(self, effect: np.ndarray, movement: np.ndarray) -> float:
+        """The effect in the direction that is wanted, over the movement in that direction."""
+        below = abs(float(movement @ self.wanted))
+        return float(effect @ self.wanted) / below if below > 0 else float("inf")
 
     def _before(self, schema: Schema) -> np.ndarray:
         values = {k: np.asarray(v) for k, v in self.change.state.items()}
@@ -144,7 +156,7 @@ class Probe:
     def _steps(
         self, model: Model, sets: Sequence[Sequence[Place]]
     ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Means after one step, without a change and with each of them, float64[V] each."""
+        """Mean movement in a step, without a change and with each of them, float64[V] each."""
         start = Start.of(self.change.state, self.change.inputs)
         scenarios = [self.change.scenario(places, whole=False) for places in sets]
         found = sweep(
@@ -152,7 +164,8 @@ class Probe:
             rules=False,
         )  # fmt: skip
         means = found["mean"].isel(t=1).transpose("scenario", "variable").values
-        return means[0], list(means[1:])
+        moved = means - self._before(model.schema)[None]
+        return moved[0], list(moved[1:])
 
     def find(self, model: Model) -> Found | None:
         """The places where the change has to be made in a program, None where there are none."""
@@ -165,26 +178,36 @@ class Probe:
 
     def _best(self, model: Model, places: Sequence[Place]) -> Found | None:
         base, changed = self._steps(model, [[place] for place in places])
-        effects = [(means - base) / self._scale for means in changed]
-        effects = [np.where(np.isfinite(e), e, 0.0) for e in effects]
-        total, chosen = np.zeros_like(self.wanted), []
-        # Effects of places that go together add up, near enough to choose them by.
-        while len(chosen) < min(_MOST, len(places)):
-            left = [i for i in range(len(places)) if i not in chosen]
-            best = max(left, key=lambda i: self._cosine(total + effects[i]))
-            if self._cosine(total + effects[best]) <= self._cosine(total) + 0.01:
+        effects = [self._effect(base, moved) for moved in changed]
+        picked = tuple(places[i] for i in self._chosen(effects, base / self._scale))
+        if not picked:
+            return None
+        base, (together,) = self._steps(model, [picked])
+        effect = self._effect(base, together)
+        cosine, share = self._cosine(effect), self._along(effect, base / self._scale)
+        alike = self.change.operation == "set" or 1 - SHARE < share / self.share < 1 + SHARE
+        differs = bool(np.abs(together - base).max() > 0)
+        return Found(picked, cosine) if cosine >= COSINE and alike and differs else None
+
+    def _chosen(self, effects: Sequence[np.ndarray], base: np.ndarray) -> list[int]:
+        """Places whose effects have the wanted direction together, and the wanted share.
+
+        Effects of places that go together add up, near enough to choose them by.
+        """
+        total, chosen = np.zeros_like(self.wanted), list[int]()
+
+        def off(effect: np.ndarray) -> float:
+            return (1 - self._cosine(effect)) + abs(1 - self._along(effect, base) / self.share)
+
+        most = 1 if self.change.operation == "set" else _MOST
+        while len(chosen) < min(most, len(effects)):
+            left = [i for i in range(len(effects)) if i not in chosen]
+            best = min(left, key=lambda i: off(total + effects[i]))
+            if off(total + effects[best]) >= off(total) - 0.02:
                 break
             chosen.append(best)
             total = total + effects[best]
-        if not chosen:
-            return None
-        picked = tuple(places[i] for i in sorted(chosen))
-        base, (together,) = self._steps(model, [picked])
-        effect = (together - base) / self._scale
-        size = np.linalg.norm(effect) / np.linalg.norm(self.wanted)
-        cosine = self._cosine(effect)
-        alike = cosine >= COSINE and 1 / FACTOR <= size <= FACTOR
-        return Found(picked, cosine) if alike else None
+        return sorted(chosen)
 
     def _cosine(self, effect: np.ndarray) -> float:
         size = np.linalg.norm(effect) * np.linalg.norm(self.wanted)

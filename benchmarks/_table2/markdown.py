@@ -37,8 +37,8 @@ def _introduction(header: Mapping[str, Any]) -> list[str]:
     words = (
         f"From {header['states']} states of the test trajectories {header['draws']} next states "
         f"are drawn from the truth and from each row; W1 is the exact Wasserstein distance of the "
-        f"two clouds, averaged over states; {over}. W1 ± {half}; ratio ± one standard error. The floor "
-        f"is the truth against a second cloud of itself: a W1 without it means nothing."
+        f"two clouds, averaged over states; {over}. W1 ± {half}; ratio ± one standard error. "
+        f"The floor is the truth against a second cloud of itself: a W1 without it means nothing."
     )
     quick = (
         "**A quick run**: one seed, few states, small budgets. For orientation, not for quoting."
@@ -150,7 +150,8 @@ def _share(value: float | None) -> str:
 
 def structure(entries: Sequence[Entry]) -> str:
     """SHD and F1 of searches, and what each row costs."""
-    heads = ["SHD", "F1", "numbers fitted", "seconds", "CPU seconds", "points simulated", "tokens"]
+    heads = ["SHD", "F1", "numbers fitted", "seconds", "CPU seconds", "seconds of the cell",
+             "points simulated", "tokens"]  # fmt: skip
 
     def cells(entry: Entry) -> list[str]:
         cost, graph = entry["cost"], entry["recovery"]
@@ -160,7 +161,7 @@ def structure(entries: Sequence[Entry]) -> str:
             kinds = list(graph.values())
             shd = " / ".join(number(kind["shd"], 2) for kind in kinds)
             f1 = " / ".join(f"{100 * kind['f1']:.0f} %" for kind in kinds)
-        names = ("parameters", "seconds", "cpu_seconds", "points", "tokens")
+        names = ("parameters", "seconds", "cpu_seconds", "cell_seconds", "points", "tokens")
         return [shd, f1, *(_count(cost[name]) for name in names)]
 
     return _rows(entries, heads, cells) + "\n\n" + _graph_words(entries)

@@ -92,10 +92,10 @@ def _difference(
     words = f"W1 {ours:.3g} here, {theirs:g} in the paper."
     if theirs > 1.05 * last:
         words += (
-            f" Repeating the last value costs {last:.3g}: the paper's figure is {theirs / last:.1f} "
-            f"times that, more than an untrained guess of one step"
+            f" Repeating the last value costs {last:.3g} here: the paper's figure is "
+            f"{theirs / last:.1f} times that; "
         )
-        words += "; the row here is below it." if ours < last else ", and so is the row here."
+        words += "the row here is below it." if ours < last else "the row here is above it too."
     elif theirs < floor:
         words += f" Nothing with clouds of this size falls below the floor of {floor:.3g}."
     elif entry["group"] == "baseline" and ours > theirs:

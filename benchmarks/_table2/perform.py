@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,7 +19,6 @@ from benchmarks._table2.modality import modality
 from benchmarks._table2.properties import Judge
 from benchmarks._table2.recovery import recovery
 from gsim_jax.diagnose.next_state import Yardstick, yardstick
-from gsim_jax.propose.chat_record import ChatRecord
 from gsim_jax.search.provenance import task_digest
 from gsim_jax.simulator.sandbox import Sandbox
 from gsim_jax.task import Task, load_task
@@ -65,12 +65,14 @@ def specs(
 
 
 def _conversation(folder: Path) -> str:
-    """What is known of a conversation before it is played: its digests, or the live model."""
-    kept = [folder] if any((folder / "chat").glob("r*.reply.json")) else []
-    for recorded in kept:
-        places = ChatRecord(recorded / "chat").places()
-        return f"{len(places)} replies of {recorded.parent.name}/{recorded.name}"
-    return ours.live_model()
+    """What tells conversations apart before they are played: a digest, or the live model."""
+    replies = sorted((folder / "chat").glob("r*.reply.json"))
+    if not replies:
+        return ours.live_model()
+    digest = hashlib.blake2b(digest_size=8)
+    for path in replies:
+        digest.update(path.name.encode() + path.read_bytes())
+    return f"{len(replies)} replies, {digest.hexdigest()}"
 
 
 def perform(spec: cells.Spec) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def _run_name(spec: cells.Spec, effort: Effort) -> str:
     """Runs of searches are shared by the methods that build on them."""
     shared = cells.Spec("runs", spec.task, spec.seed, {
         "data": spec.settings["data"], "effort": asdict(effort),
-        "recordings": spec.settings["recordings"], "live": ours.live_model(),
+        "conversation": spec.settings["conversation"],
     })  # fmt: skip
     return f"{spec.task.name}/seed-{spec.seed}-{shared.digest}"
 

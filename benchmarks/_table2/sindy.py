@@ -72,11 +72,11 @@ def fit(task: Task, *, seed: int, quick: bool, noise: bool) -> Rollout:
     need("pysindy")
     train, held = splits(task)
     scale = scale_of(task.schema, train, center=False)
-    steps = pairs(train, scale)
+    powers, terms, targets = compressed(train, pairs(train, scale))
     best, kept = np.inf, None
     unit = np.where(scale.step > 0, scale.step, 1.0)
     for threshold in THRESHOLDS:
-        model = _regress(steps, train, threshold)
+        model = Polynomial(powers, regress(terms, targets, threshold))
         _, mean, ahead = one_step(model, scale, held)
         error = np.mean(((ahead - mean) / unit) ** 2)
         if error < best:
@@ -87,18 +87,43 @@ def fit(task: Task, *, seed: int, quick: bool, noise: bool) -> Rollout:
     return rollout(kept, scale, held, noise=noise, seed=seed)
 
 
-def _regress(steps: Pairs, train: Series, threshold: float) -> Polynomial:
+def compressed(train: Series, steps: Pairs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The regression's rows, as few as there are columns.
+
+    Least squares, penalised or not, with any of the columns, only see products of columns; the
+    triangular factor of all columns together has the same ones. This is exact, and a hundred times
+    as fast as PySINDy on all the rows.
+
+    Args:
+        train: which steps exist.
+        steps: the steps in scaled units.
+
+    Returns:
+        Exponents int[F, V + U] of the terms, terms float64[R, F], targets float64[R, V].
+    """
     import pysindy
 
-    def listed(array: np.ndarray) -> list[np.ndarray]:
-        return [a[:n] for a, n in zip(array, train.steps.sum(1), strict=True) if n]
-
     library = pysindy.PolynomialLibrary(degree=ORDER)
-    solver = pysindy.STLSQ(threshold=threshold, alpha=PENALTY)
-    fitted = pysindy.SINDy(optimizer=solver, feature_library=library)
-    given = listed(steps.v) if steps.v.shape[-1] else None
+    x = np.concatenate([steps.z, steps.v], -1)[train.steps].astype(np.float64)
+    library.fit(x)
+    powers = np.asarray(library.powers_, int)
+    terms = np.stack([np.prod(x[:, np.flatnonzero(p)] ** p[p > 0], -1) for p in powers], -1)
+    rows = np.linalg.qr(np.concatenate([terms, steps.target[train.steps]], -1), mode="r")
+    return powers, rows[:, : len(powers)], rows[:, len(powers) :]
+
+
+def regress(terms: np.ndarray, targets: np.ndarray, threshold: float) -> np.ndarray:
+    """Coefficients by sequentially thresholded least squares, float64[V, F].
+
+    Args:
+        terms: float[R, F], see `compressed`.
+        targets: float[R, V].
+        threshold: smaller coefficients are left out.
+    """
+    import pysindy
+
     with warnings.catch_warnings():
         # Nothing left of a variable's polynomial is an answer too: it is compared like the others.
         warnings.filterwarnings("ignore", message="Sparsity parameter is too big")
-        fitted.fit(listed(steps.z), t=1.0, x_dot=listed(steps.target), u=given)
-    return Polynomial(np.asarray(library.powers_, int), np.asarray(fitted.coefficients()))
+        solver = pysindy.STLSQ(threshold=threshold, alpha=PENALTY).fit(terms, targets)
+    return np.asarray(solver.coef_)

@@ -1,6 +1,7 @@
 """Calibrators: scores of forecasts, and the search for the parameters that make them small."""
 
-from gsim_jax.calibrate.alarm import AlarmReport, check_data, posterior_draws
+from gsim_jax.calibrate.alarm import AlarmReport, check_data
+from gsim_jax.calibrate.around import draws_around, posterior_draws
 from gsim_jax.calibrate.calibration import Calibration, Calibrator
 from gsim_jax.calibrate.checks import CalibrationReport, Trials, check_calibration, run_trials
 from gsim_jax.calibrate.evolution import Evolution
@@ -37,6 +38,7 @@ __all__ = [
     "Trials",
     "check_calibration",
     "check_data",
+    "draws_around",
     "energy_score",
     "exact_posterior",
     "fit_posterior",

@@ -20,9 +20,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import norm
 
 from gsim_jax.calibrate.alarm_statistics import describe, names_of, statistics
+from gsim_jax.calibrate.around import posterior_draws
 from gsim_jax.calibrate.calibration import Calibration
 from gsim_jax.compilation import lanes_jit
 from gsim_jax.simulator.panel import TRAJECTORIES, Panel, build_panel, is_complete, repeat
@@ -97,23 +97,6 @@ class AlarmReport:
             "deviations": [vars(deviation) for deviation in self.deviations],
             "failed": self.failed,
         }
-
-
-def posterior_draws(calibration: Calibration, count: int, seed: int) -> np.ndarray:
-    """Points of the cube from a calibration, float64[count, d].
-
-    Its draws where it has them; else draws from the normal law of x = Phi^-1(u) around its point.
-    """
-    generator = np.random.default_rng([seed, 3])
-    if calibration.draws is not None:
-        have = len(calibration.draws)
-        return calibration.draws[generator.choice(have, size=count, replace=count > have)]
-    x = norm.ppf(np.clip(calibration.u, 1e-6, 1 - 1e-6))
-    values, vectors = np.linalg.eigh(calibration.covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    moved = x + generator.standard_normal((count, len(x))) @ root.T
-    # Discrete coordinates have no variance: they keep their point exactly.
-    return np.where(np.diag(calibration.covariance) > 0, norm.cdf(moved), calibration.u)
 
 
 def check_data(

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from gsim_jax import diagnose
-from gsim_jax.calibrate import FEW, Calibration, Calibrator, Objective, Settings
+from gsim_jax.calibrate import (
+    FEW,
+    Calibration,
+    Calibrator,
+    Objective,
+    Settings,
+    posterior_draws,
+)
+from gsim_jax.calibrate.objective import SHOWN
 from gsim_jax.propose import Proposal
 from gsim_jax.search.evidence import Replicas, gather, named_key
 from gsim_jax.simulator.check import failures, load_program, unread
@@ -100,10 +108,13 @@ def build_candidate(
     )
     calibrated = time.perf_counter()
     stage("diagnose", 0.0)
-    _, data = setting.held_out
+    split, data = setting.held_out
     count = REPLICAS if len(data) >= FEW else REPLICAS_OF_FEW
+    # In-sample the point has been fitted to the very data: its error is not in their scores.
+    held_out = split != "train" and calibration.u.size > 0
+    points = posterior_draws(calibration, count // SHOWN, setting.seed) if held_out else None
     evidence, replicas, parts = gather(
-        objective, calibration.u, data, replicas=count, seed=setting.seed
+        objective, calibration.u, data, replicas=count, seed=setting.seed, points=points
     )
     done = time.perf_counter()
     times = {

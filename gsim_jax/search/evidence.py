@@ -43,16 +43,24 @@ def named_key(seed: int, stage: str, number: int = 0) -> np.ndarray:
 
 
 def draw_replicas(
-    objective: Objective, u: np.ndarray, data: Trajectories, count: int, seed: int
+    objective: Objective, points: np.ndarray, data: Trajectories, count: int, seed: int
 ) -> Replicas:
-    """Draws `count` data sets by free runs of the candidate from each trajectory's first row."""
+    """Draws `count` data sets by free runs of the candidate from each trajectory's first row.
+
+    Args:
+        objective: the candidate's compiled objective.
+        points: float64[m, d] on the unit cube; `SHOWN` replicas in a row have the same point.
+        data: first rows, inputs, lengths and masks.
+        count: B.
+        seed: the run's seed.
+    """
     members = objective.settings.members
-    point = np.tile(u, (members, 1))
     chunks = []
     for index, panel in enumerate(objective.panels(data)):
         shared, runs = objective.shared(panel), []
         for call in range(-(-count // (members * SHOWN))):
             keys = np.stack([named_key(seed, f"replicas {call}", p) for p in range(members)])
+            point = np.take(points, np.arange(members) + call * members, axis=0, mode="wrap")
             scores = objective.scores(point, shared, keys, index * objective.settings.chunk)
             runs.append(_apart(scores))
         chunks.append(jax.tree.map(lambda *x: np.concatenate(x), *runs))
@@ -135,32 +143,60 @@ def _replica_panels(
 def score_data(objective: Objective, u: np.ndarray, data: Trajectories, seed: int) -> Scores:
     """Scores of the data, NumPy arrays with axes [n, T, ...]; fresh words from the seed.
 
-    All candidates of a run are scored with the same words, so that differences between them are
-    paired. The members hold the same point: only the first is kept.
+    Every member holds the same point with words of its own, and scores are means over members: a
+    score of `replicates` draws alone is off by a third of what chance in the data makes of it. All
+    candidates of a run are scored with the same words, so that differences are paired.
     """
-    point = np.tile(u, (objective.settings.members, 1))
-    key = named_key(seed, "rank")
+    members = objective.settings.members
+    point = np.tile(u, (members, 1))
+    keys = np.stack([named_key(seed, "rank", p) for p in range(members)])
     parts = []
     for index, panel in enumerate(objective.panels(data)):
         scores = objective.scores(
-            point, objective.shared(panel), key, index * objective.settings.chunk
+            point, objective.shared(panel), keys, index * objective.settings.chunk
         )
-        parts.append(jax.tree.map(lambda x: np.asarray(x[0]), scores))
+        parts.append(_over_members(scores))
     joined = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
     return jax.tree.map(lambda x: x[: len(data)], joined)
 
 
+def _over_members(scores: Scores) -> Scores:
+    """Means over members; failure codes combined, ranks and free runs those of the first.
+
+    A rank among many draws scatters less than one among few, which replicas have.
+    """
+    first: Scores = jax.tree.map(lambda x: np.asarray(x[0]), scores)
+    means = {
+        name: np.asarray(getattr(scores, name)).mean(axis=0, dtype=np.float64)
+        for name in ("energy", "crps", "error", "spread", "failed")
+    }
+    code = np.bitwise_or.reduce(np.asarray(scores.code), axis=0)
+    return first.replace(code=code, **means)  # type: ignore[attr-defined]
+
+
 def gather(
-    objective: Objective, u: np.ndarray, data: Trajectories, *, replicas: int, seed: int
+    objective: Objective,
+    u: np.ndarray,
+    data: Trajectories,
+    *,
+    replicas: int,
+    seed: int,
+    points: np.ndarray | None = None,
 ) -> tuple[Evidence, Replicas, np.ndarray]:
     """Everything that the diagnosis of a candidate rests on.
 
+    Data, validation data say, come from a world whose parameters the calibrated point misses by its
+    error, and the floor of the point is off to first order in that. So replicas are drawn at points
+    spread by that error, and scored, as the data are, with forecasts of the calibrated point
+    (a posterior predictive check: Gelman, Meng and Stern, 1996, Statistica Sinica 6).
+
     Args:
         objective: the candidate's compiled objective.
-        u: the calibrated point.
+        u: the calibrated point, float64[d].
         data: validation data, or the training data where there is none.
         replicas: B, data sets drawn from the candidate.
         seed: the run's seed.
+        points: float64[m, d], what replicas are drawn at; `u` by default.
 
     Returns:
         The evidence, the replicas, and the contributions float64[U] to the score.
@@ -168,7 +204,7 @@ def gather(
     plan, rows = objective.settings.plan, objective.settings.rows
     weights, units = plan.weights(rows), len(data)
     scores = score_data(objective, u, data, seed)
-    drawn = draw_replicas(objective, u, data, replicas, seed)
+    drawn = draw_replicas(objective, u[None] if points is None else points, data, replicas, seed)
     point = np.tile(u, (objective.settings.members, 1))
     cells: list[dict[str, np.ndarray]] = []
     energies: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}

@@ -14,15 +14,12 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.stats import norm
 
+from gsim_jax.calibrate.around import draws_around
 from gsim_jax.simulator.program import Program
 from gsim_jax.task import InputError, Problem, Task, load_task
 from gsim_jax.whatif.scenario import Change, Scenario
 from gsim_jax.whatif.sweep import Model
-
-#: x = Phi^-1(u) is kept inside +-X_EDGE, as in calibration.
-X_EDGE = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,36 +135,7 @@ def _posterior(path: Path, program: Program, count: int, seed: int) -> tuple[np.
         picked = rng.choice(len(everything), count, replace=few)
         return everything[picked], f"{len(everything)} draws from the posterior"
     covariance = arrays["covariance"][np.ix_(order, order)]
-    found = gaussian_draws(u, covariance, space.discrete, count, rng)
-    return found, "the calibrated point and its covariance"
-
-
-def gaussian_draws(
-    u: np.ndarray,
-    covariance: np.ndarray,
-    discrete: np.ndarray,
-    count: int,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Draws around a calibrated point, Gaussian in x = Phi^-1(u).
-
-    Args:
-        u: float64[d] on the unit cube.
-        covariance: float64[d, d] of x.
-        discrete: bool[d], coordinates of whole numbers and choices, which stay where they are.
-        count: number of draws D.
-        rng: where they come from.
-
-    Returns:
-        float64[D, d] on the unit cube.
-    """
-    x = np.clip(norm.ppf(u), -X_EDGE, X_EDGE)
-    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
-    root = vectors * np.sqrt(np.maximum(values, 0))
-    drawn = x + rng.standard_normal((count, len(x))) @ root.T
-    found = norm.cdf(np.clip(drawn, -X_EDGE, X_EDGE))
-    found[:, discrete] = u[discrete]
-    return found
+    return draws_around(u, covariance, count, rng), "the calibrated point and its covariance"
 
 
 def load_replacements(

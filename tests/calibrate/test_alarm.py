@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from gsim_jax.calibrate import Calibration
-from gsim_jax.calibrate.alarm import AlarmReport, check_data, posterior_draws
+from gsim_jax.calibrate.alarm import AlarmReport, check_data
+from gsim_jax.calibrate.around import posterior_draws
 from gsim_jax.task import InputError
 from tests.calibrate.programs import SIR, data_of, program_of, schema_of, simulate_sir
 

@@ -10,8 +10,9 @@ import pytest
 
 from gsim_jax import sampling
 from gsim_jax.calibrate import Objective, Settings, increment_scale
+from gsim_jax.calibrate.objective import SHOWN
 from gsim_jax.diagnose import Evidence, judge
-from gsim_jax.search.evidence import Replicas, gather, named_key
+from gsim_jax.search.evidence import Replicas, draw_replicas, gather, named_key, score_data
 from gsim_jax.simulator import priors
 from gsim_jax.simulator.native import from_functions
 from gsim_jax.simulator.panel import build_panel
@@ -87,6 +88,16 @@ class TestReplicas:
         assert share.std() == pytest.approx(error, rel=0.4)
         assert len(np.unique(replicas.states["n"].reshape(REPLICAS, -1), axis=0)) == REPLICAS
 
+    def test_points_take_turns(self, world: World) -> None:
+        """Each point is that of as many replicas in a row as a member shows."""
+        points = np.array([[0.9], [0.5]])
+        drawn = draw_replicas(world.objective, points, world.data(1), 4 * SHOWN, seed=3)
+        n = drawn.states["n"]
+        share = n[:, :, 1].sum(1) / n[:, :, 0].sum(1)
+        error = np.sqrt(0.25 / n[0, :, 0].sum())
+        expected = np.repeat([0.9, 0.5, 0.9, 0.5], SHOWN)
+        np.testing.assert_allclose(share, expected, atol=5 * error)
+
     def test_outputs_are_those_of_the_states(self, found: Any) -> None:
         _, replicas, _ = found
         n = replicas.states["n"][:, :, 1:]
@@ -94,6 +105,20 @@ class TestReplicas:
         with np.errstate(divide="ignore"):
             expected = np.where(n > 0, 10 / n, np.nan)
         np.testing.assert_allclose(replicas.outputs[:, :, 1:, 1], expected, rtol=1e-6)
+
+
+class TestScores:
+    def test_they_are_means_over_the_words_of_all_members(self, world: World) -> None:
+        """Sixteen members with words of their own: a quarter of one member's noise."""
+        data, u = world.data(1), np.array([KEEP])
+        point = np.tile(u, (world.objective.settings.members, 1))
+        panel = world.objective.panels(data)[0]
+        keys = np.random.default_rng(0).integers(2**32, size=(len(point), 2), dtype=np.uint32)
+        single = world.objective.scores(point, world.objective.shared(panel), keys).energy
+        count = panel.length.shape[0]
+        several = [score_data(world.objective, u, data, seed).energy[:count] for seed in range(12)]
+        noise = np.asarray(single).sum((1, 2, 3)).std(ddof=1)
+        assert np.sum(several, (1, 2, 3)).std(ddof=1) < 0.5 * noise
 
 
 class TestEvidence:
