@@ -1,9 +1,9 @@
 """Deterministic code: a program as it was written, without its randomness.
 
 In the spirit of WorldCoder (Tang, Key and Ellis 2024, arXiv 2402.12275), where a world model is a
-deterministic program: nothing is calibrated, parameters stay at their guesses, and a forecast is one
-point. A draw of a whole number cannot be replaced by its mean inside a program (0.4 people do not
-fall ill), so the mean is taken of what comes out: the forecast h steps ahead is the average of
+deterministic program: nothing is calibrated, parameters stay at their guesses, and a forecast is
+one point. A draw of a whole number cannot be replaced by its mean inside a program (0.4 people do
+not fall ill), so the mean is taken of what comes out: the forecast h steps ahead is the average of
 `RUNS` runs of h steps. The mean of a law would be the same for one step that is linear in its
 draws, and is no better a forecast otherwise.
 """
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from benchmarks._table2.noise import Noise, features, fit_noise
+from benchmarks._table2.noise import Noise, fit_noise, looked_at_by
 from benchmarks._table2.rollout import shake
 from benchmarks._table2.supervised import Scale, Series, scale_of, series, splits
 from gsim_jax.compilation import lanes_jit
@@ -71,7 +71,7 @@ class Mechanism:
         """
         everything = request._replace(keep=tuple(range(len(request.schema.outputs))))
         key = np.random.SeedSequence([seed, 0x6D65616E]).generate_state(2, np.uint32)
-        params = self.program.parameters.values(self.parameters)
+        params: Any = self.program.parameters.values(self.parameters)
         (drawn,) = clouds(self.program, params, everything, [key])
         return {h: _mean(drawn[h], data, cells, h) for h, cells in request.cells.items()}
 
@@ -83,7 +83,7 @@ def _mean(drawn: np.ndarray, data: Series, cells: Any, h: int) -> Means:
     sound = np.isfinite(drawn)
     total = np.where(sound, drawn, 0.0).sum(1, dtype=np.float64)
     mean = np.where(sound.any(1), total / np.maximum(sound.sum(1), 1), now)
-    return Means(now, given, mean.astype(np.float32), ~sound.any(1).all(-1))
+    return Means(now, given, mean.astype(np.float32), np.asarray(~sound.any(1).all(-1)))
 
 
 @dataclass
@@ -153,9 +153,7 @@ class PointForecasts:
         """
         better = self.improved({h: means for h, (means, _) in held.items()})
         self.noises = {
-            h: fit_noise(
-                np.asarray(features(self.scale, means.now, better[h])), ahead - better[h], seed
-            )
+            h: fit_noise(looked_at_by(self.scale, means.now, better[h]), ahead - better[h], seed)
             for h, (means, ahead) in held.items()
         }
 

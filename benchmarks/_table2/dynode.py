@@ -9,6 +9,7 @@ to arXiv 2410.23691). Its optimiser there is Adam at 1e-2 over up to 2,000 epoch
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import diffrax
@@ -42,8 +43,7 @@ class DyNode(StepModel):
         sizes = [states + inputs, *([WIDTH] * HIDDEN), states]
         init = nnx.initializers.xavier_uniform()
         self.layers = nnx.List(
-            nnx.Linear(a, b, kernel_init=init, rngs=rngs)
-            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+            nnx.Linear(a, b, kernel_init=init, rngs=rngs) for a, b in pairwise(sizes)
         )
         self.drift = nnx.Variable(jnp.asarray(scale.drift / scale.sd))
         self.pace = nnx.Variable(jnp.asarray(scale.step / scale.sd))
@@ -53,7 +53,9 @@ class DyNode(StepModel):
         x = jnp.concatenate([z, v], -1)
         for layer in self.layers[:-1]:
             x = jnp.tanh(layer(x))
-        return self.drift[...] + self.pace[...] * self.layers[-1](x)
+        made = self.layers[-1](x)
+        drift, pace = (jnp.broadcast_to(w[...], made.shape) for w in (self.drift, self.pace))
+        return drift + pace * made
 
     def _flow(self, z: jax.Array, v: jax.Array) -> jax.Array:
         """Increments over one step from states [..., V], which are solved for as one."""
@@ -69,8 +71,8 @@ class DyNode(StepModel):
             args=(state, v), max_steps=2, throw=False,
         )  # fmt: skip
         assert solution.ys is not None
-        moved = solution.ys[-1] - z - self.drift[...]
-        return moved / jnp.where(self.pace[...] > 0, self.pace[...], 1.0)
+        drift, pace = (jnp.broadcast_to(w[...], z.shape) for w in (self.drift, self.pace))
+        return (solution.ys[-1] - z - drift) / jnp.where(pace > 0, pace, 1.0)
 
     def step(self, memory: Any, z: jax.Array, v: jax.Array) -> tuple[jax.Array, Any]:
         """The increment over one step."""

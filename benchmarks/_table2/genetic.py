@@ -103,7 +103,7 @@ def fit(task: Task, *, seed: int, quick: bool, noise: bool) -> Rollout:
     return rollout(Expressions(found), scale, held, noise=noise, seed=seed)
 
 
-def _evolve(x: np.ndarray, y: np.ndarray, settings: dict[str, int], seed: int) -> Expression:
+def _evolve(x: np.ndarray, y: np.ndarray, settings: dict[str, Any], seed: int) -> Expression:
     from gplearn.genetic import SymbolicRegressor
 
     evolved = SymbolicRegressor(

@@ -10,6 +10,7 @@ leaf: the mean stays that of the predictor.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -52,16 +53,21 @@ class Noise(NamedTuple):
 
 
 def features(scale: Any, x: Any, mean: Any) -> Any:
-    """What the trees look at, [..., 3 V]: state, predicted increment and predicted state, scaled.
+    """What the trees look at, [3 V]: state, predicted increment and predicted state, scaled.
 
     Args:
         scale: units, see `supervised.Scale`.
-        x: [..., V], the state.
-        mean: [..., V], the predicted next state.
+        x: [V], the state.
+        mean: [V], the predicted next state.
     """
     unit = jnp.where(scale.step > 0, scale.step, 1.0)
     parts = (scale.state(x), (mean - x) / unit, scale.state(mean))
     return jnp.concatenate(parts, -1)
+
+
+def looked_at_by(scale: Any, x: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """`features` of many forecasts, float32[B, 3 V] from float32[B, V] each."""
+    return np.asarray(jax.vmap(partial(features, scale))(x, mean))
 
 
 def fit_noise(looked_at: np.ndarray, residuals: np.ndarray, seed: int) -> Noise:

@@ -7,6 +7,7 @@ trajectories, ten at a time, and the best epoch on validation data is kept.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -33,9 +34,7 @@ class Recurrent(StepModel):
     def __init__(self, states: int, inputs: int, seed: int) -> None:
         rngs = nnx.Rngs(seed)
         sizes = [states + inputs, *([UNITS] * LAYERS)]
-        self.cells = nnx.List(
-            nnx.GRUCell(a, b, rngs=rngs) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.cells = nnx.List(nnx.GRUCell(a, b, rngs=rngs) for a, b in pairwise(sizes))
         self.out = nnx.Linear(UNITS, states, rngs=rngs)
 
     def _empty(self) -> tuple[jax.Array, ...]:
@@ -51,7 +50,10 @@ class Recurrent(StepModel):
     def read(self, z: jax.Array, v: jax.Array, row: jax.Array, ahead: int) -> Any:
         """The hidden states after the rows before `row`."""
         del ahead
-        after = lambda t, memory: self._cells(memory, z[t], v[t])[1]  # noqa: E731
+
+        def after(t: jax.Array, memory: Any) -> Any:
+            return self._cells(memory, z[t], v[t])[1]
+
         return jax.lax.fori_loop(0, row, after, self._empty())
 
     def step(self, memory: Any, z: jax.Array, v: jax.Array) -> tuple[jax.Array, Any]:

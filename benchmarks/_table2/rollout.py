@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from benchmarks._table2.noise import Noise, draw_noise, features, fit_noise
+from benchmarks._table2.noise import Noise, draw_noise, features, fit_noise, looked_at_by
 from benchmarks._table2.supervised import (
     Recipe,
     Scale,
@@ -84,7 +84,7 @@ class Rollout:
         for h, cells in request.cells.items():
             drawn, failed = self._horizon(data, cells, h, longest, request.draws, seed)
             found[h] = drawn[..., np.asarray(request.keep, int)]
-            self.failed[h] = float(failed)
+            self.failed[h] = failed
         return found
 
     def _horizon(
@@ -109,7 +109,7 @@ class Rollout:
             failed.append(np.asarray(lost)[: len(part)])
         drawn = np.concatenate(made)
         spread = np.broadcast_to(drawn, (len(drawn), draws, drawn.shape[-1]))
-        return np.ascontiguousarray(spread), np.mean(np.concatenate(failed))
+        return np.ascontiguousarray(spread), float(np.mean(np.concatenate(failed)))
 
 
 @partial(lanes_jit, static_argnums=(0, 1, 2))
@@ -130,7 +130,7 @@ def _forecast(
         return shake(scale, noise, now, mean, key)
 
     def one(x: jax.Array, u: jax.Array, start: jax.Array, name: jax.Array) -> Any:
-        memory = model.read(scale.state(x), scale.inputs(u), start, longest)
+        memory = model.read(jax.vmap(scale.state)(x), jax.vmap(scale.inputs)(u), start, longest)
         mean, memory = advance(memory, x[start], u[start])
         base = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), name), start)
 
@@ -216,7 +216,7 @@ def rollout(model: StepModel, scale: Scale, held: Series, *, noise: bool, seed: 
     if not noise:
         return Rollout(model, scale)
     now, mean, ahead = now[sound], mean[sound], ahead[sound]
-    looked_at = np.asarray(features(scale, now, mean))
+    looked_at = looked_at_by(scale, now, mean)
     return Rollout(model, scale, fit_noise(looked_at, ahead - mean, seed))
 
 

@@ -105,10 +105,10 @@ def compressed(train: Series, steps: Pairs) -> tuple[np.ndarray, np.ndarray, np.
 
     library = pysindy.PolynomialLibrary(degree=ORDER)
     x = np.concatenate([steps.z, steps.v], -1)[train.steps].astype(np.float64)
-    library.fit(x)
+    library.fit(x)  # pyright: ignore[reportArgumentType]
     powers = np.asarray(library.powers_, int)
     terms = np.stack([np.prod(x[:, np.flatnonzero(p)] ** p[p > 0], -1) for p in powers], -1)
-    rows = np.linalg.qr(np.concatenate([terms, steps.target[train.steps]], -1), mode="r")
+    rows = np.asarray(np.linalg.qr(np.concatenate([terms, steps.target[train.steps]], -1), "r"))
     return powers, rows[:, : len(powers)], rows[:, len(powers) :]
 
 

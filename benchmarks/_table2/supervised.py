@@ -192,7 +192,8 @@ def scale_of(schema: Schema, train: Series, *, center: bool = True) -> Scale:
         x.min(0) - REACH * spread, x.max(0) + REACH * spread,
         [low for low, _ in bounds], [high for _, high in bounds],
     )  # fmt: skip
-    return Scale(*(np.asarray(part, np.float32) for part in fields), (x == np.rint(x)).all(0))
+    whole = (x == np.rint(x)).all(0)
+    return Scale._make([*(np.asarray(part, np.float32) for part in fields), whole])
 
 
 def _unit(sd: np.ndarray) -> np.ndarray:

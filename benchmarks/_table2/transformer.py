@@ -119,7 +119,7 @@ def _masked(scores: jax.Array, visible: Any) -> jax.Array:
 def _position(t: jax.Array) -> jax.Array:
     """Sines and cosines of the row's number, [..., units]."""
     rates = np.exp(-math.log(1e4) * np.arange(0, UNITS, 2) / UNITS).astype(np.float32)
-    angle = jnp.multiply(jnp.asarray(t, jnp.float32)[..., None], rates)
+    angle = jnp.einsum("...,f->...f", jnp.asarray(t, jnp.float32), rates)
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], -1)
 
 

@@ -1,10 +1,10 @@
 """A hybrid twin: the mean of a mechanistic program, and a network that corrects it.
 
-As in hybrid digital twins (Holt et al. 2024, arXiv 2410.23691) a mechanism is completed by a network
-that is trained on what the mechanism misses. The forecast h steps ahead is the program's mean h
-steps ahead, see `benchmarks._table2.deterministic`, plus a correction by a perceptron of two layers
-of 64 tanh units, which knows the state, the program's forecast of it, the mean inputs on the way
-and the horizon. It begins as no correction. (Feeding corrected values back step by step is not
+As in hybrid digital twins (Holt et al. 2024, arXiv 2410.23691) a mechanism is completed by a
+network that is trained on what the mechanism misses. The forecast h steps ahead is the program's
+mean h steps ahead, see `benchmarks._table2.deterministic`, plus a correction by a perceptron of two
+layers of 64 tanh units, which knows the state, the program's forecast of it, the mean inputs on the
+way and the horizon. It begins as no correction. (Feeding corrected values back step by step is not
 possible where the program's state is more than what is scored.)
 """
 
@@ -104,7 +104,8 @@ class Twin(PointForecasts):
         order = list(self.units)
         return {
             h: found.mean
-            + self.units[h] * np.asarray(self.correction(_known(self.scale, found, h, order)))
+            + self.units[h]
+            * np.asarray(self.correction(jnp.asarray(_known(self.scale, found, h, order))))
             for h, found in means.items()
         }
 
@@ -144,9 +145,9 @@ def fit(
     train = forecasts(mechanism, task.schema, task.train, horizons, effort, seed)
     held = forecasts(mechanism, task.schema, held_out(task), tuple(train), effort, seed + 1)
     units = {h: (ahead - means.mean).std(0) for h, (means, ahead) in train.items()}
-    samples = [_rows(scale, part, units) for part in (train, held)]
-    model = Correction(samples[0].x.shape[1], samples[0].target.shape[1], seed)
-    fitted = fit_network(model, *samples, RECIPE, seed, _loss)
+    rows, others = _rows(scale, train, units), _rows(scale, held, units)
+    model = Correction(rows.x.shape[1], rows.target.shape[1], seed)
+    fitted = fit_network(model, rows, others, RECIPE, seed, _loss)
     twin = Twin(mechanism, scale, correction=fitted, units=units)
     if noise:
         twin.with_noise(held, seed)
