@@ -10,7 +10,7 @@ draws, and is no better a forecast otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from benchmarks._table2.supervised import Scale, Series, scale_of, series, split
 from gsim_jax.compilation import lanes_jit
 from gsim_jax.diagnose.next_state import Request, choose, clouds, plan_for
 from gsim_jax.simulator.program import Program
-from gsim_jax.task import InputError, Problem, Schema, Task, Trajectories
+from gsim_jax.task import Schema, Task, Trajectories
 
 HORIZONS = (1, 7, 20)
 #: Runs that a forecast is the average of.
@@ -91,7 +91,8 @@ class PointForecasts:
     """The mean of a program as a forecaster, with residual noise where it has been fitted.
 
     The noise belongs to a horizon, not to a step: a program's state holds what the noise knows
-    nothing of, so it is not added to the state and fed back.
+    nothing of, so it is not added to the state and fed back. A horizon that was not fitted has the
+    noise of the `nearest` one.
 
     Attributes:
         mechanism: the program.
@@ -125,11 +126,9 @@ class PointForecasts:
             By horizon float32[S, N, d]; N equal rows without noise.
 
         Raises:
-            InputError: entries are missing, or noise has not been fitted for a horizon.
+            InputError: entries are missing.
         """
         data = series(request.schema, request.data, "given")
-        if self.noises is not None:
-            known(request.cells, self.noises)
         means = self.mechanism.means(request._replace(draws=RUNS), data, seed)
         self.failed.update({h: float(found.failed.mean()) for h, found in means.items()})
         keep = np.asarray(request.keep, int)
@@ -139,7 +138,7 @@ class PointForecasts:
                 made = np.broadcast_to(mean[:, None], (len(mean), request.draws, mean.shape[-1]))
             else:
                 key = jax.random.fold_in(jax.random.key(seed % 2**32), h)
-                given = (self.scale, self.noises[h], means[h].now, mean, key)
+                given = (self.scale, self.noises[nearest(h, self.noises)], means[h].now, mean, key)
                 made = np.asarray(_shaken(request.draws, *given))
             found[h] = np.ascontiguousarray(made[..., keep])
         return found
@@ -169,19 +168,9 @@ def _shaken(
     return jax.vmap(one)(now, mean, jax.random.split(key, len(now)))
 
 
-def known(asked: Mapping[int, Any], fitted: Mapping[int, Any]) -> None:
-    """Makes sure that horizons have been fitted.
-
-    Raises:
-        InputError: one has not.
-    """
-    unknown = sorted(set(asked) - set(fitted))
-    if unknown:
-        text = (
-            f"expected horizons out of {', '.join(map(str, fitted))}, which were fitted; got "
-            f"{', '.join(map(str, unknown))}: name them when fitting (horizons=...)"
-        )
-        raise InputError((Problem("unknown-horizon", text),))
+def nearest(h: int, fitted: Iterable[int]) -> int:
+    """The fitted horizon that serves for another: the one with the nearest logarithm."""
+    return min(fitted, key=lambda other: abs(np.log(other / h)))
 
 
 def forecasts(

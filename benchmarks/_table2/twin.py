@@ -4,7 +4,7 @@ As in hybrid digital twins (Holt et al. 2024, arXiv 2410.23691) a mechanism is c
 network that is trained on what the mechanism misses. The forecast h steps ahead is the program's
 mean h steps ahead, see `benchmarks._table2.deterministic`, plus a correction by a perceptron of two
 layers of 64 tanh units, which knows the state, the program's forecast of it, the mean inputs on the
-way and the horizon. It begins as no correction. (Feeding corrected values back step by step is not
+way and the horizon (of those fitted the nearest). It begins as no correction. (Feeding corrected values back step by step is not
 possible where the program's state is more than what is scored.)
 """
 
@@ -28,7 +28,7 @@ from benchmarks._table2.deterministic import (
     PointForecasts,
     forecasts,
     held_out,
-    known,
+    nearest,
 )
 from benchmarks._table2.supervised import Recipe, Scale, fit_network, scale_of, splits
 from gsim_jax.simulator.program import Program
@@ -93,21 +93,15 @@ class Twin(PointForecasts):
         return sum(leaf.size for leaf in weights) + super().numbers
 
     def improved(self, means: Mapping[int, Means]) -> dict[int, np.ndarray]:
-        """By horizon the corrected forecasts, float32[S, V].
-
-        Raises:
-            InputError: a horizon has not been fitted.
-        """
+        """By horizon the corrected forecasts, float32[S, V]."""
         assert self.correction is not None
         assert self.units is not None
-        known(means, self.units)
-        order = list(self.units)
-        return {
-            h: found.mean
-            + self.units[h]
-            * np.asarray(self.correction(jnp.asarray(_known(self.scale, found, h, order))))
-            for h, found in means.items()
-        }
+        found = {}
+        for h, made in means.items():
+            as_if = nearest(h, self.units)
+            x = jnp.asarray(_known(self.scale, made, as_if, list(self.units)))
+            found[h] = made.mean + self.units[as_if] * np.asarray(self.correction(x))
+        return found
 
 
 def _known(scale: Scale, means: Means, h: int, order: list[int]) -> np.ndarray:
@@ -133,7 +127,7 @@ def fit(
         noise: whether residual noise is fitted on the validation data.
         program: the mechanism.
         parameters: values by label instead of its guesses.
-        horizons: those that the twin is to forecast; those that the data are too short for are
+        horizons: those that the correction is trained on; those that the data are too short for are
             left out.
 
     Raises:
