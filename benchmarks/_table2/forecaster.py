@@ -64,6 +64,6 @@ BASELINES: Mapping[str, Callable[..., Forecaster]] = {
 }
 
 #: Those that take a program to start from, ``fit(..., program=Program)``; also ``parameters=``
-#: (values by label instead of its guesses) and ``horizons=`` (those that they are fitted for; others
-#: are forecast like the nearest).
+#: (values by label instead of its guesses) and ``horizons=`` (those that they are fitted for;
+#: others are forecast like the nearest).
 FROM_PROGRAM = frozenset({"deterministic code", "hybrid twin"})

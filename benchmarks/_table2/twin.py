@@ -4,8 +4,8 @@ As in hybrid digital twins (Holt et al. 2024, arXiv 2410.23691) a mechanism is c
 network that is trained on what the mechanism misses. The forecast h steps ahead is the program's
 mean h steps ahead, see `benchmarks._table2.deterministic`, plus a correction by a perceptron of two
 layers of 64 tanh units, which knows the state, the program's forecast of it, the mean inputs on the
-way and the horizon (of those fitted the nearest). It begins as no correction. (Feeding corrected values back step by step is not
-possible where the program's state is more than what is scored.)
+way and the horizon (of those fitted the nearest). It begins as no correction. (Feeding corrected
+values back step by step is not possible where the program's state is more than what is scored.)
 """
 
 from __future__ import annotations
