@@ -36,6 +36,24 @@ PATH = click.Path(path_type=Path)
 RESULTS = Path(__file__).with_name("results")
 
 
+class Numbers(click.ParamType):
+    """Whole numbers with commas between."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        """``1,7,20`` as a tuple that begins with 1: one step is what the paper measures."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            found = sorted({int(part) for part in value.split(",")})
+        except ValueError:
+            found = []
+        if not found or found[0] != 1:
+            self.fail(f"expected whole numbers that begin with 1; got {value!r}", param, ctx)
+        return tuple(found)
+
+
 class Names(click.ParamType):
     """Names with commas between."""
 
@@ -58,6 +76,7 @@ class Asked:
     seeds: int | None
     quick: bool
     states: int | None
+    horizons: tuple[int, ...]
     workers: int
     folder: Path
     recordings: Path
@@ -70,7 +89,7 @@ class Asked:
     type=Names(),
     default=(),
     help="Rows, with commas between; all "
-    "of them by default. A group (floor, ours, baseline, ablation) is all of its rows.",
+    "of them by default. A group (bounds, ours, baseline, ablation) is all of its rows.",
 )
 @click.option(
     "--tasks",
@@ -84,6 +103,7 @@ class Asked:
 @click.option(
     "--states", type=click.IntRange(2), help="States per horizon: 300, or 100 with --quick."
 )
+@click.option("--horizons", type=Numbers(), default="1,7,20", show_default=True)
 @click.option(
     "--workers",
     type=click.IntRange(1),
@@ -126,7 +146,8 @@ def bench(*, seed: int, out: Path | None, arguments: Sequence[str] = ()) -> dict
         return {}
     methods, tasks = _methods(asked.methods), [_task(name) for name in asked.tasks]
     effort = QUICK if asked.quick else Effort()
-    effort = replace(effort, states=asked.states or effort.states)
+    states = asked.states or effort.states
+    effort = replace(effort, states=states, horizons=asked.horizons)
     seeds = asked.seeds or (1 if asked.quick else 5)
     folder = asked.folder.resolve()
     found = _compute(asked, methods, tasks, seeds, effort, folder)

@@ -22,8 +22,8 @@ from gsim_jax.whatif.targets import Targets
 
 #: An effect is the truth's from this cosine on, and with a share of the movement that is near.
 COSINE, SHARE = 0.9, 0.4
-#: Places that may be changed together.
-_MOST = 6
+#: Places that may be changed together, and what each has to contribute.
+_MOST, _GAIN = 6, 0.15
 _LANES = 2_000
 _KEY = 23
 
@@ -127,7 +127,7 @@ class Probe:
         change: the change.
         wanted: its effect in the truth, float64[V], each variable in units of what moves it there;
             of a parameter that is set to a value, where the truth then goes.
-        share: how large it is beside what moves the truth anyway.
+        share: how large it is beside what moves each variable anyway.
     """
 
     def __init__(self, change: Intervention, truth: Model) -> None:
@@ -137,17 +137,26 @@ class Probe:
         moved = np.maximum(np.abs(changed - base), np.abs(base))
         self._scale = np.maximum(moved, 0.1 * moved.max())
         self.wanted = self._effect(base, changed)
-        self.share = self._along(self.wanted, base / self._scale)
+        self.share = _ratio(self.wanted, np.abs(base / self._scale))
 
     def _effect(self, base: np.ndarray, changed: np.ndarray) -> np.ndarray:
         """What is compared: a structure may stand at another value before it is set to one."""
         relative = changed if self.change.operation == "set" else changed - base
         return np.where(np.isfinite(relative), relative / self._scale, 0.0)
 
-    def _along(self, effect: np.ndarray, movement: np.ndarray) -> float:
-        """The effect in the direction that is wanted, over the movement in that direction."""
-        below = abs(float(movement @ self.wanted))
-        return float(effect @ self.wanted) / below if below > 0 else float("inf")
+    def _off(self, effect: np.ndarray, base: np.ndarray) -> tuple[float, float]:
+        """How far an effect is from the wanted one: in direction (1 - cosine), and in share.
+
+        A variable that several things move has no share to go by, where they stand at other
+        values than in the truth; that which only the changed thing moves has: the nearest counts.
+        """
+        size = np.linalg.norm(effect) * np.linalg.norm(self.wanted)
+        cosine = float(effect @ self.wanted / size) if np.isfinite(size) and size > 0 else 0.0
+        if self.change.operation == "set":
+            return 1 - cosine, 0.0
+        moved = np.abs(self.wanted) > 0.1
+        shares = _ratio(effect, np.abs(base / self._scale))[moved] / self.share[moved]
+        return 1 - cosine, float(np.abs(1 - shares).min())
 
     def _before(self, schema: Schema) -> np.ndarray:
         values = {k: np.asarray(v) for k, v in self.change.state.items()}
@@ -179,15 +188,14 @@ class Probe:
     def _best(self, model: Model, places: Sequence[Place]) -> Found | None:
         base, changed = self._steps(model, [[place] for place in places])
         effects = [self._effect(base, moved) for moved in changed]
-        picked = tuple(places[i] for i in self._chosen(effects, base / self._scale))
+        picked = tuple(places[i] for i in self._chosen(effects, base))
         if not picked:
             return None
         base, (together,) = self._steps(model, [picked])
-        effect = self._effect(base, together)
-        cosine, share = self._cosine(effect), self._along(effect, base / self._scale)
-        alike = self.change.operation == "set" or 1 - SHARE < share / self.share < 1 + SHARE
+        direction, share = self._off(self._effect(base, together), base)
         differs = bool(np.abs(together - base).max() > 0)
-        return Found(picked, cosine) if cosine >= COSINE and alike and differs else None
+        alike = direction <= 1 - COSINE and share <= SHARE
+        return Found(picked, 1 - direction) if alike and differs else None
 
     def _chosen(self, effects: Sequence[np.ndarray], base: np.ndarray) -> list[int]:
         """Places whose effects have the wanted direction together, and the wanted share.
@@ -197,21 +205,21 @@ class Probe:
         total, chosen = np.zeros_like(self.wanted), list[int]()
 
         def off(effect: np.ndarray) -> float:
-            return (1 - self._cosine(effect)) + abs(1 - self._along(effect, base) / self.share)
+            return sum(self._off(effect, base))
 
         most = 1 if self.change.operation == "set" else _MOST
         while len(chosen) < min(most, len(effects)):
             left = [i for i in range(len(effects)) if i not in chosen]
             best = min(left, key=lambda i: off(total + effects[i]))
-            if off(total + effects[best]) >= off(total) - 0.02:
+            if off(total + effects[best]) >= off(total) - _GAIN:
                 break
             chosen.append(best)
             total = total + effects[best]
         return sorted(chosen)
 
-    def _cosine(self, effect: np.ndarray) -> float:
-        size = np.linalg.norm(effect) * np.linalg.norm(self.wanted)
-        return float(effect @ self.wanted / size) if np.isfinite(size) and size > 0 else 0.0
+
+def _ratio(effect: np.ndarray, movement: np.ndarray) -> np.ndarray:
+    return effect / np.maximum(movement, 1e-9)
 
 
 def _places(model: Model, kind: str, operation: str) -> list[Place]:

@@ -10,7 +10,7 @@ from benchmarks._table2.fitted import Fitted
 from benchmarks._table2.ours import Context
 
 GROUPS: Mapping[str, str] = {
-    "floor": "What can be reached",
+    "bounds": "What can be reached",
     "ours": "gsim_jax",
     "baseline": "Baselines",
     "ablation": "Ablations",
@@ -45,8 +45,8 @@ class Method:
 
 
 _OURS = (
-    Method("floor", "floor", "truth against truth", ours.floor),
-    Method("truth-es", "floor", "truth's structure, calibrated", ours.truth_calibrated),
+    Method("floor", "bounds", "truth against truth", ours.floor),
+    Method("truth-es", "bounds", "truth's structure, calibrated", ours.truth_calibrated),
     Method("library", "ours", "library, ES", ours.library, recovers=True),
     Method("library-npe", "ours", "library, NPE", ours.library_neural, "", "library",
            recovers=True),

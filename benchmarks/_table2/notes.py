@@ -137,8 +137,9 @@ def _own(task: str, own: Mapping[str, Entry]) -> Iterator[str]:
         far = max(metric["failed"] or 0.0 for metric in entry["metrics"].values())
         if far > 0:
             yield (
-                f"{task}, {entry['label']}: {100 * failed:.1f} % of the draws one step ahead are "
-                f"no numbers, at the worst horizon {100 * far:.1f} %."
+                f"{task}, {entry['label']}: {100 * failed:.1f} % of the draws one step ahead "
+                f"failed or cut off at the range of the training data, at the worst horizon "
+                f"{100 * far:.1f} %."
             )
     best, reached = _w1(own.get("truth-es")), own.get("library")
     if reached is not None and math.isfinite(best) and _w1(reached) > 1.5 * best:

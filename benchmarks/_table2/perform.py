@@ -114,7 +114,10 @@ def judged(fitted: Fitted, context: ours.Context, against: Yardstick) -> dict[st
     """Everything that is measured of a fitted method."""
     task, seed = context.task, context.seed
     drawn = fitted.draw(against.request, seed)
+    clipped = dict(fitted.forecaster.failed) if fitted.forecaster is not None else {}
     metrics = [metric.to_json() for metric in against.measure_clouds(drawn)]
+    for metric in metrics:  # a forecast that had to be cut off or replaced has failed too
+        metric["failed"] += clipped.get(metric["horizon"], 0.0)
     change = INTERVENTIONS.get(task.schema.name)
     answer = None
     if change is not None:

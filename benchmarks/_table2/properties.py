@@ -128,7 +128,8 @@ class Judge:
         keep = tuple(labels.index(label) for label in self.change.variables)
         everybody = np.arange(len(data))
         cells = {day: Cells(everybody, np.full(len(data), day)) for day in days}
-        plan = Plan(tuple(days), free=False)
+        # Forecasts from the first row alone: one track per day.
+        plan = Plan(tuple(days), free=False, stride=max(days))
         request = Request(self.task.schema, data, plan, cells, keep, _DRAWS)
         drawn = fitted.draw(request, seed)
         return np.stack([np.nanmean(drawn[day], axis=(0, 1), dtype=float) for day in days], axis=1)
