@@ -7,13 +7,14 @@ EXTRAS ?= dev
 PYTEST_ARGS ?= -q -n auto --dist loadfile
 DEMO_ARGS ?=
 FUZZ_ARGS ?= --seconds 600
+TABLE2_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # The first Python ≥ 3.11 that can make an environment; `make PYTHON=/path/to/python3.13 install` overrides.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	$$p -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: help install demo test test-long hostile fuzz lint bench clean
+.PHONY: help install demo test test-long hostile fuzz lint bench table2 clean
 
 help:
 	@echo 'make demo       find a simulator of the boarding-school influenza of 1978'
@@ -21,6 +22,7 @@ help:
 	@echo 'make hostile    hostile programs against the sandbox, without the guard and with it'
 	@echo 'make fuzz       random edits of programs and documents (FUZZ_ARGS="--seconds 600")'
 	@echo 'make lint       ruff and pyright        make bench      every benchmark'
+	@echo 'make table2     the paper'"'"'s main table, all rows (TABLE2_ARGS="--quick"); goes on where it stopped'
 	@echo 'make install    only set up $(VENV)     (EXTRAS=dev,cuda13 for a GPU; PYTHON=... to choose)'
 
 install: $(STAMP)
@@ -56,6 +58,10 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	@for name in $$($(BIN)/gsim bench --names); do $(BIN)/gsim bench $$name || exit; done
+
+# Only what is missing is computed: a run that was cut short goes on.
+table2: $(STAMP)
+	$(BIN)/gsim bench table2 -- $(TABLE2_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

@@ -37,6 +37,7 @@ class Spec:
         seed: everything random follows from it.
         settings: all else that the result depends on, plain data.
         after: method whose cell of the same task and seed has to be tried before, "" for none.
+        places: folders by name, on which nothing depends.
     """
 
     method: str
@@ -44,6 +45,7 @@ class Spec:
     seed: int
     settings: Mapping[str, Any] = field(default_factory=dict)
     after: str = ""
+    places: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from gsim_jax.diagnose.next_state import Request, clouds
 from gsim_jax.simulator.contract import Simulator
+from gsim_jax.words import named_words
 
 if TYPE_CHECKING:
     from benchmarks._table2.forecaster import Forecaster
@@ -73,7 +73,7 @@ class Fitted:
         if self.forecaster is not None:
             return self.forecaster.draw(request, seed)
         assert self.simulator is not None
-        return clouds(self.simulator, self.params, request, [stage_key(seed, "candidate")])[0]
+        return clouds(self.simulator, self.params, request, [named_words(seed, "table 2")])[0]
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,5 @@ class Effort:
 
 
 QUICK = Effort(
-    quick=True, states=100, rounds=1, proposals=2, simulations=8_192, stored=2_048, lanes=500
+    quick=True, states=100, rounds=1, proposals=2, simulations=4_096, stored=1_024, lanes=500
 )
-
-
-def stage_key(seed: int, stage: str) -> np.ndarray:
-    """uint32[2] for a named stage."""
-    sequence = np.random.SeedSequence([seed, zlib.crc32(f"table 2, {stage}".encode())])
-    return sequence.generate_state(2, np.uint32)

@@ -119,15 +119,16 @@ def _change_words(entries: Sequence[Entry]) -> str:
     return (
         f"The change of P0 and P1: {titles[0]}. P1 is the distance of the mean curves under it "
         f"from the truth's, in units of what the change does to the truth's: 0 is the truth's own "
-        f"answer, 1 that of a perfect model of the unchanged world."
+        f"answer, 1 that of a perfect model of the unchanged world; in brackets the same distance "
+        f"where nothing is changed."
     )
 
 
 def properties(entries: Sequence[Entry]) -> str:
     """P0 to P3."""
     heads = [
-        "P0: can be changed at", "P1: answer missed", "P2: ratio", "P3: whole numbers",
-        "P3: breaks a bound or rule",
+        "P0: can be changed at", "P1: answer missed (unchanged world)", "P2: ratio",
+        "P3: whole numbers", "P3: breaks a bound or rule",
     ]  # fmt: skip
 
     def cells(entry: Entry) -> list[str]:
@@ -136,6 +137,7 @@ def properties(entries: Sequence[Entry]) -> str:
         if change is not None:
             where = "; ".join(change["where"]).replace("|", "\\|")
             missed = number(change["missed"]["mean"], 2)
+            missed += f" ({number(change['missed_unchanged']['mean'], 2)})"
         first = next(iter(entry["metrics"].values()))
         ratio = number(first["ratio"]["mean"])
         return [where, missed, ratio, _share(integers["whole"]), _share(integers["breaking"])]

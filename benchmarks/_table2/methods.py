@@ -30,6 +30,8 @@ class Method:
         after: method whose run it builds on, "" for none.
         conversation: whether it needs a recorded or live conversation.
         recovers: whether it looks for a structure at all, so that its graph is a finding.
+        scalars: whether it is only tried where all states are scalars: searches of the library
+            take minutes per candidate elsewhere.
         takes_program: whether it starts from a conversation's first program where there is one.
     """
 
@@ -42,6 +44,7 @@ class Method:
     conversation: bool = False
     recovers: bool = False
     takes_program: bool = False
+    scalars: bool = False
 
 
 _OURS = (
@@ -72,8 +75,9 @@ def all_methods() -> dict[str, Method]:
         starts = name.startswith(("deterministic-code", "hybrid-twin"))
         found.append(Method(name, "baseline", label, fit, paper, takes_program=starts))
     for row in ablations.ROWS:
+        searches = row.recovers and not row.conversation
         found.append(
             Method(row.name, "ablation", row.label, row.fit, conversation=row.conversation,
-                   recovers=row.recovers)
+                   recovers=row.recovers, scalars=searches)
         )  # fmt: skip
     return {method.name: method for method in found}

@@ -219,17 +219,21 @@ class Width(NamedTuple):
 def width(context: Context, replay: ReplayProposer | None = None) -> Width:
     """Rounds and proposals per round of a search.
 
-    A recording is played as it was held, or its beginning. The library has no mechanism for
-    entities in slots: what it can say of such tasks it says at once, at minutes per candidate.
+    A recording is played as it was held, or its beginning. Where states are arrays a candidate of
+    the library takes minutes, and of entities in slots it has no mechanism: what it can say of such
+    tasks it says at once.
     """
     effort = context.effort
     if replay is not None:
         if not effort.quick:
             return Width(replay.rounds, replay.proposals)
         return Width(min(replay.rounds, effort.rounds), min(replay.proposals, effort.proposals))
-    if any(state.exchangeable is not None for state in context.task.schema.states.values()):
-        return Width(1, 1 if effort.quick else 2)
-    return Width(effort.rounds, effort.proposals)
+    states = context.task.schema.states.values()
+    if not any(state.shape for state in states):
+        return Width(effort.rounds, effort.proposals)
+    if effort.quick:
+        return Width(1, 1)
+    return Width(1, 2) if any(state.exchangeable for state in states) else Width(2, 3)
 
 
 def library(context: Context) -> Fitted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -23,6 +24,9 @@ from gsim_jax.search.provenance import task_digest
 from gsim_jax.simulator.sandbox import Sandbox
 from gsim_jax.task import Task, load_task
 
+#: Why searches of the library are not repeated on some tasks.
+TOO_LONG = "not tried: minutes per candidate of the library"
+
 
 def specs(
     methods: Mapping[str, Method], tasks: list[Path], seeds: int, effort: Effort, folder: Path,
@@ -42,26 +46,33 @@ def specs(
         Specifications, and cells of those that are left out.
     """
     found, left_out = [], []
-    for task in tasks:
-        digest = task_digest(task)
-        for seed in range(seeds):
-            heard = _conversation(recordings / task.name / f"seed-{seed}")
-            for method in methods.values():
-                if method.conversation and not heard:
-                    place = {"method": method.name, "task": task.name, "seed": seed}
-                    left_out.append({**place, "status": "left out", "cause": ours.NO_RECORDING})
-                    continue
-                told = method.conversation or method.takes_program
-                settings = {
-                    "data": digest,
-                    "effort": asdict(effort),
-                    "conversation": heard if told else "",
-                    "folder": str(folder),
-                    "recordings": str(recordings),
-                }
-                after = method.after if method.after in methods else ""
-                found.append(cells.Spec(method.name, task, seed, settings, after))
+    about = {task: _about(task) for task in tasks}
+    places = {"folder": folder, "recordings": recordings}
+    for seed, task in itertools.product(range(seeds), tasks):
+        digest, arrays = about[task]
+        heard = _conversation(recordings / task.name / f"seed-{seed}")
+        for method in methods.values():
+            cause = ours.NO_RECORDING if method.conversation and not heard else ""
+            cause = TOO_LONG if method.scalars and arrays else cause
+            if cause:
+                place = {"method": method.name, "task": task.name, "seed": seed}
+                left_out.append({**place, "status": "left out", "cause": cause})
+                continue
+            told = method.conversation or method.takes_program
+            settings = {
+                "data": digest,
+                "effort": asdict(effort),
+                "conversation": heard if told else "",
+            }
+            after = method.after if method.after in methods else ""
+            found.append(cells.Spec(method.name, task, seed, settings, after, places))
     return found, left_out
+
+
+def _about(task: Path) -> tuple[str, bool]:
+    """Digest of a task's data, and whether it has states that are arrays."""
+    schema = load_task(task).schema
+    return task_digest(task), any(state.shape for state in schema.states.values())
 
 
 def _conversation(folder: Path) -> str:
@@ -82,8 +93,8 @@ def perform(spec: cells.Spec) -> dict[str, Any]:
         spec.settings["effort"]["horizons"])})  # fmt: skip
     method = all_methods()[spec.method]
     task, truth = _world(spec.task)
-    runs = Path(spec.settings["folder"]) / "runs" / _run_name(spec, effort)
-    recordings = Path(spec.settings["recordings"])
+    runs = spec.places["folder"] / "runs" / _run_name(spec, effort)
+    recordings = spec.places["recordings"]
     context = ours.Context(task, truth, spec.seed, effort, runs, recordings)
     fitted = method.fit(context)
     made = time.perf_counter()

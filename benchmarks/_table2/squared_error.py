@@ -17,11 +17,12 @@ import numpy as np
 from scipy.stats import norm
 
 from gsim_jax.calibrate import Calibration, Objective
-from gsim_jax.calibrate.fitness import X_EDGE, named_words
+from gsim_jax.calibrate.fitness import X_EDGE
 from gsim_jax.calibrate.forecasts import Forecasts, shape_for
 from gsim_jax.simulator.parameters import sobol
 from gsim_jax.simulator.predict import Plan
 from gsim_jax.task import Trajectories
+from gsim_jax.words import named_words
 
 
 @jax.jit
