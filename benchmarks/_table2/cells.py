@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from gsim_jax.cli.reply import plain
-from gsim_jax.search.record import write_json
 
 #: Changes when cells of before mean something else.
 VERSION = 1
@@ -101,8 +100,11 @@ class Store:
             "settings": dict(spec.settings),
             **content,
         }
-        write_json(path, plain(cell))
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = json.dumps(plain(cell), indent=1, ensure_ascii=False) + "\n"
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)  # a reader never meets half a cell
+        return json.loads(text)
 
 
 def failure(error: BaseException) -> dict[str, Any]:
