@@ -89,14 +89,16 @@ def fit_noise(looked_at: np.ndarray, residuals: np.ndarray, seed: int) -> Noise:
     if len(residuals) < 2:
         text = "expected two finite forecasts of held-out data or more, to fit residual noise on"
         raise InputError((Problem("failed-fit", text),))
-    size = np.mean(residuals**2, 0)
+    squares = (residuals - residuals.mean(0)) ** 2
+    size = squares.mean(0)
     varying = size > 1e-12 * max(float(size.max()), 1e-30)
     if not varying.any():
         varying[:] = True
     forest = RandomForestRegressor(
         TREES, min_samples_leaf=LEAF, max_features=0.5, bootstrap=False, random_state=seed, n_jobs=1
     )
-    forest.fit(looked_at, residuals[:, varying] ** 2 / np.maximum(size[varying], 1e-30))
+    target = squares[:, varying] / np.maximum(size[varying], 1e-30)
+    forest.fit(looked_at, target[:, 0] if target.shape[1] == 1 else target)
     return _pack([tree.tree_ for tree in forest.estimators_], looked_at, residuals)
 
 
