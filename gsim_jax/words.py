@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import zlib
 from collections.abc import Callable
 
 import jax
@@ -28,6 +29,7 @@ __all__ = [
     "counter_hash",
     "draw_words",
     "lane_keys",
+    "named_words",
     "site_id",
     "sobol",
     "sobol_directions",
@@ -235,3 +237,18 @@ def sobol(directions: jax.Array, point: jax.Array | int, shift: jax.Array | int)
         chosen = (gray >> np.uint32(i)) & np.uint32(1)
         word = word ^ (directions[..., i] * chosen)
     return word
+
+
+def named_words(seed: int, stage: str, number: int = 0) -> np.ndarray:
+    """The key of a named stage of a run: equal names give equal words, whatever ran before.
+
+    Args:
+        seed: the run's seed.
+        stage: a name.
+        number: counts the calls of a stage.
+
+    Returns:
+        uint32[2].
+    """
+    sequence = np.random.SeedSequence([seed, zlib.crc32(stage.encode()), number])
+    return sequence.generate_state(2, np.uint32)

@@ -22,12 +22,13 @@ from jax.sharding import Mesh
 from scipy.stats import norm
 
 from gsim_jax.calibrate.calibration import Calibration
-from gsim_jax.calibrate.fitness import X_EDGE, Energy, Fitness, exact_density, named_words
+from gsim_jax.calibrate.fitness import X_EDGE, Energy, Fitness, exact_density
 from gsim_jax.calibrate.newton import maximise
 from gsim_jax.calibrate.objective import Objective, forecasts_for
 from gsim_jax.calibrate.refine import refine
 from gsim_jax.simulator.parameters import ParameterSpace, sobol
 from gsim_jax.task import Trajectories
+from gsim_jax.words import named_words
 
 #: Initial standard deviation of a search, where the prior's is 1.
 SPREAD = 0.5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Protocol
@@ -19,6 +18,7 @@ from gsim_jax.calibrate.objective import Objective
 from gsim_jax.calibrate.score import overall
 from gsim_jax.simulator.panel import is_complete
 from gsim_jax.task import InputError, Trajectories
+from gsim_jax.words import named_words
 
 #: Counted operations of one look at the data. Expensive programs see a part of it only.
 OPERATIONS = 5e9
@@ -38,12 +38,6 @@ class Fitness(Protocol):
     def sample(self, x: np.ndarray) -> np.ndarray:
         """float64[P] on all data, or on as much as the cost of the program allows."""
         ...
-
-
-def named_words(seed: int, stage: str, number: int) -> np.ndarray:
-    """uint32[2] for a named stage of a calibration."""
-    sequence = np.random.SeedSequence([seed, zlib.crc32(stage.encode()), number])
-    return sequence.generate_state(2, np.uint32)
 
 
 class Energy:

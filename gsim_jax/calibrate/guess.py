@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import numpy as np
 from gsim_jax.calibrate.calibration import Calibration
 from gsim_jax.calibrate.objective import Objective
 from gsim_jax.task import Trajectories
+from gsim_jax.words import named_words
 
 WARNING = "parameters are the guesses of the file: nothing was calibrated, no error is known"
 
@@ -48,7 +48,7 @@ class Guess:
         """
         space = objective.simulator.parameters
         u = np.asarray(space.guess(), float)
-        words = np.random.SeedSequence([seed, zlib.crc32(b"guess"), 0]).generate_state(2, np.uint32)
+        words = named_words(seed, "guess")
         found = objective.score_at(u, data, words)
         if progress is not None:
             progress(1.0)

@@ -20,7 +20,7 @@ from gsim_jax.calibrate import (
 )
 from gsim_jax.calibrate.objective import SHOWN
 from gsim_jax.propose import Proposal
-from gsim_jax.search.evidence import Replicas, gather, named_key
+from gsim_jax.search.evidence import Replicas, gather
 from gsim_jax.simulator.check import failures, load_program, unread
 from gsim_jax.simulator.panel import is_complete
 from gsim_jax.simulator.parameters import sobol
@@ -136,7 +136,7 @@ def _refuse_failing(objective: Objective, data: Trajectories) -> None:
     spread = 0.02 + 0.96 * sobol(space.dimension, members, 0)
     points = np.concatenate([space.guess()[None], spread])[:members]
     panel = objective.panels(data)[0]
-    scores = objective.scores(points, objective.shared(panel), named_key(0, "check"))
+    scores = objective.scores(points, objective.shared(panel)(0, "check"))
     problems = failures(np.asarray(scores.code))
     if problems:
         raise SimulatorError(problems)

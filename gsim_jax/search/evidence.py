@@ -6,7 +6,6 @@ noise floor), so both are made here, with the objective that calibration has alr
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from gsim_jax.calibrate.score import Scores, contributions
 from gsim_jax.diagnose import Cells, Evidence
 from gsim_jax.simulator.panel import Panel
 from gsim_jax.task import Schema, Trajectories
+from gsim_jax.words import named_words
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,6 @@ class Replicas:
 
     states: dict[str, np.ndarray]
     outputs: np.ndarray
-
-
-def named_key(seed: int, stage: str, number: int = 0) -> np.ndarray:
-    """uint32[2] for a named stage of a run."""
-    sequence = np.random.SeedSequence([seed, zlib.crc32(stage.encode()), number])
-    return sequence.generate_state(2, np.uint32)
 
 
 def draw_replicas(
@@ -59,7 +53,7 @@ def draw_replicas(
     for index, panel in enumerate(objective.panels(data)):
         shared, runs = objective.shared(panel), []
         for call in range(-(-count // (members * SHOWN))):
-            keys = np.stack([named_key(seed, f"replicas {call}", p) for p in range(members)])
+            keys = np.stack([named_words(seed, f"replicas {call}", p) for p in range(members)])
             point = np.take(points, np.arange(members) + call * members, axis=0, mode="wrap")
             scores = objective.scores(point, shared, keys, index * objective.settings.chunk)
             runs.append(_apart(scores))
@@ -149,7 +143,7 @@ def score_data(objective: Objective, u: np.ndarray, data: Trajectories, seed: in
     """
     members = objective.settings.members
     point = np.tile(u, (members, 1))
-    keys = np.stack([named_key(seed, "rank", p) for p in range(members)])
+    keys = np.stack([named_words(seed, "rank", p) for p in range(members)])
     parts = []
     for index, panel in enumerate(objective.panels(data)):
         scores = objective.scores(
@@ -210,7 +204,7 @@ def gather(
     energies: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
     sums: dict[int, list[dict[str, np.ndarray]]] = {}
     for start, index, panel in _replica_panels(objective, data, drawn):
-        key = np.stack([named_key(seed, f"floor {start}", p) for p in range(len(point))])
+        key = np.stack([named_words(seed, f"floor {start}", p) for p in range(len(point))])
         part = objective.scores(point, panel, key, index * objective.settings.chunk)
         energies.setdefault(start, []).append((np.asarray(part.energy), np.asarray(part.valid)))
         sums.setdefault(start, []).append(_cell_sums(part))

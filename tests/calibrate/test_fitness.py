@@ -12,9 +12,10 @@ from scipy import stats
 from scipy.stats import norm
 
 from gsim_jax.calibrate import Objective, Settings
-from gsim_jax.calibrate.fitness import X_EDGE, Energy, LogDensity, exact_density, named_words
+from gsim_jax.calibrate.fitness import X_EDGE, Energy, LogDensity, exact_density
 from gsim_jax.calibrate.forecasts import energies
 from gsim_jax.task import InputError
+from gsim_jax.words import named_words
 from tests.calibrate import programs
 from tests.calibrate.fitting import (
     POOL,

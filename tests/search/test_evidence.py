@@ -12,12 +12,13 @@ from gsim_jax import sampling
 from gsim_jax.calibrate import Objective, Settings, increment_scale
 from gsim_jax.calibrate.objective import SHOWN
 from gsim_jax.diagnose import Evidence, judge
-from gsim_jax.search.evidence import Replicas, draw_replicas, gather, named_key, score_data
+from gsim_jax.search.evidence import Replicas, draw_replicas, gather, score_data
 from gsim_jax.simulator import priors
 from gsim_jax.simulator.native import from_functions
 from gsim_jax.simulator.panel import build_panel
 from gsim_jax.simulator.predict import Plan
 from gsim_jax.task import Derived, Trajectories, Variable, parse
+from gsim_jax.words import named_words
 from tests.simulator.worlds import data_of, schema_of
 
 KEEP, COUNT, ROWS, REPLICAS = 0.7, 12, 9, 40
@@ -161,6 +162,7 @@ class TestEvidence:
 
 def test_named_keys_differ() -> None:
     keys = {
-        tuple(named_key(*name)) for name in ((1, "rank"), (1, "floor"), (2, "rank"), (1, "rank", 1))
+        tuple(named_words(*name))
+        for name in ((1, "rank"), (1, "floor"), (2, "rank"), (1, "rank", 1))
     }
     assert len(keys) == 4
