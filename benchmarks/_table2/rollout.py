@@ -12,7 +12,7 @@ this happened to is in `Rollout.failed`. One-step predictions are not clipped.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -222,7 +222,7 @@ def rollout(model: StepModel, scale: Scale, held: Series, *, noise: bool, seed: 
 
 def fit_predictor(
     build: Callable[[int, int, Scale], StepModel],
-    recipe: Recipe,
+    recipes: Sequence[Recipe],
     task: Task,
     seed: int,
     noise: bool,
@@ -231,7 +231,7 @@ def fit_predictor(
 
     Args:
         build: the untrained network, from the numbers V of states and U of inputs and the units.
-        recipe: of the training.
+        recipes: of the training; the one with the least error on validation data is kept.
         task: the task.
         seed: of the order of the trajectories, and of the noise's fit.
         noise: whether residual noise is fitted on the validation data.
@@ -241,6 +241,8 @@ def fit_predictor(
     """
     train, held = splits(task)
     scale = scale_of(task.schema, train)
-    model = build(train.x.shape[-1], train.u.shape[-1], scale)
-    fitted = fit_network(model, pairs(train, scale), pairs(held, scale), recipe, seed)
-    return rollout(fitted, scale, held, noise=noise, seed=seed)
+    given, others = pairs(train, scale), pairs(held, scale)
+    sizes = train.x.shape[-1], train.u.shape[-1]
+    fits = [fit_network(build(*sizes, scale), given, others, recipe, seed) for recipe in recipes]
+    model, _ = min(fits, key=lambda fit: fit[1])
+    return rollout(model, scale, held, noise=noise, seed=seed)

@@ -271,8 +271,8 @@ def fit_network(
     recipe: Recipe,
     seed: int,
     loss: Callable[[Any, Any], jax.Array] = mean_square,
-) -> Any:
-    """Fits a network, and returns it as it was after its best epoch on held-out data.
+) -> tuple[Any, float]:
+    """Fits a network.
 
     Args:
         model: the network; its `nnx.Param`s are fitted.
@@ -281,6 +281,9 @@ def fit_network(
         recipe: how.
         seed: the order of the samples follows from it.
         loss: of (model, batch).
+
+    Returns:
+        The network as it was after its best epoch on the held-out data, and its loss there.
 
     Raises:
         InputError: the error was not finite after any epoch.
@@ -308,7 +311,7 @@ def fit_network(
     if not np.isfinite(best):
         text = "the network's error is not finite after any epoch: scale the data, lower the rate"
         raise InputError((Problem("failed-fit", text),))
-    return nnx.merge(graph, kept, fixed)
+    return nnx.merge(graph, kept, fixed), best
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))

@@ -141,7 +141,7 @@ def fit(
     units = {h: (ahead - means.mean).std(0) for h, (means, ahead) in train.items()}
     rows, others = _rows(scale, train, units), _rows(scale, held, units)
     model = Correction(rows.x.shape[1], rows.target.shape[1], seed)
-    fitted = fit_network(model, rows, others, RECIPE, seed, _loss)
+    fitted, _ = fit_network(model, rows, others, RECIPE, seed, _loss)
     twin = Twin(mechanism, scale, correction=fitted, units=units)
     if noise:
         twin.with_noise(held, seed)

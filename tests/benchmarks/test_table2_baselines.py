@@ -114,7 +114,7 @@ class Straight(StepModel):
 
 def test_training_finds_the_weights_of_a_linear_system() -> None:
     recipe = Recipe(epochs=80, batch=6, rate=3e-2, patience=80)
-    found = fit_predictor(lambda v, u, scale: Straight(v, u), recipe, spiral(), 0, False)
+    found = fit_predictor(lambda v, u, scale: Straight(v, u), [recipe], spiral(), 0, False)
     assert found.numbers == 8
     assert one_step_error(found, spiral()) < 1e-6
     assert forecast_error(found, spiral(), 10) < 1e-5
@@ -132,7 +132,7 @@ def test_networks_learn_a_linear_system(kind: Any) -> None:
         more = (scale,) if kind is dynode.DyNode else ()
         return kind(states, inputs, *more, 0)
 
-    found = fit_predictor(build, Recipe(epochs=60, batch=6), spiral(), 0, False)
+    found = fit_predictor(build, [Recipe(epochs=60, batch=6)], spiral(), 0, False)
     assert one_step_error(found, spiral()) < 0.01
     assert forecast_error(found, spiral(), 10) < 0.03
 
