@@ -25,6 +25,9 @@ NEAR = 2.0
 NOISE = 0.25
 #: Counted operations of all steps together; the part of the data that first steps look at.
 OPERATIONS, PART = 1.2e11, 0.15
+#: A program so expensive that those are used up by one step on all data gets so many such steps'
+#: worth instead: first steps on a part of the data, and one on all of it.
+LOOKS = 2.5
 #: What fits the moments may be worse by the energy score by so many standard errors of the data.
 #: More says that the structure is wrong, and then the score that ranks structures decides.
 WORSE = 2.0
@@ -104,11 +107,11 @@ def _solve(
     embed = np.eye(len(centre))[:, free]
     weights = energy.weights / energy.weights[0]
     near = _Near()
-    covariance, left = shape @ shape.T, OPERATIONS
     full = forecasts.operations * len(forecasts.panels)
     calls = _calls(energy, free)
+    least = full * (2 + 2 * calls)  # one look at all data
+    covariance, left = shape @ shape.T, max(OPERATIONS, LOOKS * least)
     for _ in range(steps):
-        least = full * (2 + 2 * calls)  # one look at all data
         whole = near.reached or left < least + PART * least
         part = 1.0 if whole else PART
         # With what is left, in the first steps with a part of it; but one look is always taken.
@@ -126,7 +129,7 @@ def _solve(
         short = _length(step, covariance) < NEAR * np.sqrt(len(free))
         x[free] = near.add(end, noise) if short and whole else end
         near.reached |= short
-        if near.noise < NOISE or (whole and left < full * (2 + 2 * calls)):
+        if near.noise < NOISE or (whole and left < least):
             break
         # The variance of what is simulated falls with the passes.
         number = int(np.clip(2 * np.ceil(number * (noise / NOISE) ** 2 / 2), 2, passes))

@@ -125,7 +125,7 @@ def build_candidate(
     }
     diagnosis = _diagnosis(setting, program, calibration, evidence, replicas)
     diagnosis |= {"warnings": [*unread(program), *calibration.warnings], "times": times}
-    curves = diagnose.bands(task.schema, replicas.outputs, data)
+    curves = diagnose.bands(task.schema, replicas.outputs, replicas.like)
     return Candidate(program, calibration, parts, diagnosis, curves)
 
 
@@ -136,7 +136,7 @@ def _refuse_failing(objective: Objective, data: Trajectories) -> None:
     spread = 0.02 + 0.96 * sobol(space.dimension, members, 0)
     points = np.concatenate([space.guess()[None], spread])[:members]
     panel = objective.panels(data)[0]
-    scores = objective.scores(points, objective.shared(panel)(0, "check"))
+    scores = objective.scores(points, objective.shared(panel), named_words(0, "check"))
     problems = failures(np.asarray(scores.code))
     if problems:
         raise SimulatorError(problems)
@@ -152,7 +152,7 @@ def _diagnosis(
     split, data = setting.held_out
     schema, space = setting.task.schema, program.parameters
     verdict = diagnose.judge(evidence, in_sample=split == "train")
-    rules = diagnose.check_rules_on_replicas(schema, replicas.states, data)
+    rules = diagnose.check_rules_on_replicas(schema, replicas.states, replicas.like)
     found = [
         *diagnose.from_failures(evidence.failed),
         *diagnose.from_rules(rules),

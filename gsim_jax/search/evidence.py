@@ -14,11 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from gsim_jax.calibrate.objective import SHOWN, Objective
-from gsim_jax.calibrate.score import Scores, contributions
+from gsim_jax.calibrate.score import Scores, contributions, standard_error
 from gsim_jax.diagnose import Cells, Evidence
 from gsim_jax.simulator.panel import Panel
 from gsim_jax.task import Schema, Trajectories
 from gsim_jax.words import named_words
+
+#: Counted operations that the scores of all replicas may take; replicas of expensive programs have
+#: fewer trajectories than the data, though no fewer than these.
+OPERATIONS, FEWEST = 6e10, 25
+#: A point that the data like less than the calibrated one by so many standard errors is no draw
+#: from a posterior, whatever a covariance that is wrong by far may say.
+IMPLAUSIBLE = 3.0
 
 
 @dataclass(frozen=True)
@@ -30,10 +37,12 @@ class Replicas:
             data's, 0 where unseen.
         outputs: float32[B, n, rows, V], as scored (sums over windows where the data has them); NaN
             where a run failed or a derived value is undefined.
+        like: the data.
     """
 
     states: dict[str, np.ndarray]
     outputs: np.ndarray
+    like: Trajectories
 
 
 def draw_replicas(
@@ -68,6 +77,7 @@ def draw_replicas(
     return Replicas(
         {name: after(first, states[name]) for name, first in data.states.items()},
         after(data.outputs, outputs),
+        data,
     )
 
 
@@ -102,12 +112,10 @@ def _observable(schema: Schema, data: Trajectories) -> np.ndarray:
     return mask
 
 
-def _replica_panels(
-    objective: Objective, data: Trajectories, replicas: Replicas
-) -> Iterator[tuple[int, int, Panel]]:
+def _replica_panels(objective: Objective, replicas: Replicas) -> Iterator[tuple[int, int, Panel]]:
     """(first replica, chunk, panel of `members` replicas), masks as in the data."""
     members, chunk = objective.settings.members, objective.settings.chunk
-    count = len(replicas.outputs)
+    count, data = len(replicas.outputs), replicas.like
     # What a replica does not define cannot be observed in it.
     seen = _observable(objective.schema, data)[None] & np.isfinite(replicas.outputs)
     outputs = np.where(seen, replicas.outputs, 0.0)
@@ -168,6 +176,52 @@ def _over_members(scores: Scores) -> Scores:
     return first.replace(code=code, **means)  # type: ignore[attr-defined]
 
 
+def thinned(objective: Objective, data: Trajectories, replicas: int) -> Trajectories:
+    """As many trajectories, evenly spread, as `OPERATIONS` allow for the replicas' scores."""
+    lanes = replicas * objective.replicates * len(objective.settings.plan.tracks[0])
+    each = lanes * (data.rows - 1) * max(objective.simulator.cost, 1)
+    most = max(int(OPERATIONS / max(each, 1)), FEWEST)
+    if len(data) <= most:
+        return data
+    return data.take(np.linspace(0, len(data) - 1, most).round().astype(int))
+
+
+def plausible(
+    objective: Objective, u: np.ndarray, points: np.ndarray, data: Trajectories, seed: int
+) -> np.ndarray:
+    """Draws of a posterior, with the calibrated point in place of those that the data refute.
+
+    Args:
+        objective: the candidate's compiled objective.
+        u: the calibrated point, float64[d].
+        points: float64[m, d].
+        data: what they are compared on, with the same words.
+        seed: the run's seed.
+
+    Returns:
+        float64[m, d].
+    """
+    members, units = objective.settings.members, len(data)
+    weights = objective.settings.plan.weights(objective.settings.rows)
+    kept = points.copy()
+    for start in range(0, len(points), members - 1):
+        batch = points[start : start + members - 1]
+        tried = np.resize(np.concatenate([u[None], batch]), (members, len(u)))
+        key = named_words(seed, "plausible", start)
+        parts = []
+        for index, panel in enumerate(objective.panels(data)):
+            first = index * objective.settings.chunk
+            scores = objective.scores(tried, objective.shared(panel), key, first)
+            parts.append((np.asarray(scores.energy, float), np.asarray(scores.valid)))
+        energy, valid = (np.concatenate(x, axis=1) for x in zip(*parts, strict=True))
+        shares = contributions(energy, valid, weights, units)
+        for k in range(len(batch)):
+            lead = shares[k + 1] - shares[0]
+            if lead.mean() > IMPLAUSIBLE * standard_error(lead, units):
+                kept[start + k] = u
+    return kept
+
+
 def gather(
     objective: Objective,
     u: np.ndarray,
@@ -193,43 +247,62 @@ def gather(
         points: float64[m, d], what replicas are drawn at; `u` by default.
 
     Returns:
-        The evidence, the replicas, and the contributions float64[U] to the score.
+        The evidence on the data (on some of the trajectories where the program is expensive, see
+        `thinned`), the replicas of that, and the contributions float64[U] of all data to the score.
     """
-    plan, rows = objective.settings.plan, objective.settings.rows
-    weights, units = plan.weights(rows), len(data)
+    weights = objective.settings.plan.weights(objective.settings.rows)
     scores = score_data(objective, u, data, seed)
-    drawn = draw_replicas(objective, u[None] if points is None else points, data, replicas, seed)
-    point = np.tile(u, (objective.settings.members, 1))
-    cells: list[dict[str, np.ndarray]] = []
-    energies: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
-    sums: dict[int, list[dict[str, np.ndarray]]] = {}
-    for start, index, panel in _replica_panels(objective, data, drawn):
-        key = np.stack([named_words(seed, f"floor {start}", p) for p in range(len(point))])
-        part = objective.scores(point, panel, key, index * objective.settings.chunk)
-        energies.setdefault(start, []).append((np.asarray(part.energy), np.asarray(part.valid)))
-        sums.setdefault(start, []).append(_cell_sums(part))
-    floor_parts = []
-    for start in sorted(sums):
-        energy = np.concatenate([e for e, _ in energies[start]], axis=1).astype(float)
-        valid = np.concatenate([v for _, v in energies[start]], axis=1)
-        floor_parts.append(contributions(energy, valid, weights, units))
-        cells.append({k: np.sum([part[k] for part in sums[start]], 0) for k in sums[start][0]})
-    null = {k: np.concatenate([c[k] for c in cells])[:replicas] for k in cells[0]}
-    own = _cell_sums(jax.tree.map(lambda x: x[None], scores))
-    energy, valid = np.asarray(scores.energy, float), np.asarray(scores.valid)
-    parts = contributions(energy[None], valid[None], weights, units)[0]
+    parts = _parts(jax.tree.map(lambda x: x[None], scores), weights, len(data))[0]
+    part = thinned(objective, data, replicas)
+    own = scores if part is data else score_data(objective, u, part, seed)
+    if points is not None:
+        points = plausible(objective, u, points, part, seed)
+    drawn = draw_replicas(objective, u[None] if points is None else points, part, replicas, seed)
+    null, null_scores = _null(objective, u, drawn, seed)
+    own_sums = _cell_sums(jax.tree.map(lambda x: x[None], own))
+    # The floor of all data is what their score is above the floor of the part.
+    ahead = _parts(jax.tree.map(lambda x: x[None], own), weights, len(part))[0].mean()
     evidence = Evidence(
-        horizons=plan.names,
+        horizons=objective.settings.plan.names,
         variables=tuple(output.label for output in objective.schema.outputs),
         score=float(parts.mean()),
-        null_scores=np.concatenate(floor_parts)[:replicas].mean(axis=1),
-        observed=_cells({k: v[0] for k, v in own.items()}),
-        null=_cells(null),
+        null_scores=null_scores + (parts.mean() - ahead),
+        observed=_cells({k: v[0] for k, v in own_sums.items()}),
+        null=null,
         residuals=_residuals(scores),
         counted=np.asarray(scores.counted[:, :, 0]),
         failed=float(scores.failed.mean()),
     )
     return evidence, drawn, parts
+
+
+def _parts(scores: Scores, weights: np.ndarray, units: int) -> np.ndarray:
+    """`contributions` of scores [P, n, T, ...]."""
+    energy, valid = np.asarray(scores.energy, float), np.asarray(scores.valid)
+    return contributions(energy, valid, weights, units)
+
+
+def _null(
+    objective: Objective, u: np.ndarray, drawn: Replicas, seed: int
+) -> tuple[Cells, np.ndarray]:
+    """Cells and scores float64[B] of the replicas, forecast from the calibrated point."""
+    weights = objective.settings.plan.weights(objective.settings.rows)
+    count, point = len(drawn.outputs), np.tile(u, (objective.settings.members, 1))
+    energies: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    sums: dict[int, list[dict[str, np.ndarray]]] = {}
+    for start, index, panel in _replica_panels(objective, drawn):
+        key = np.stack([named_words(seed, f"floor {start}", p) for p in range(len(point))])
+        part = objective.scores(point, panel, key, index * objective.settings.chunk)
+        energies.setdefault(start, []).append((np.asarray(part.energy), np.asarray(part.valid)))
+        sums.setdefault(start, []).append(_cell_sums(part))
+    floors, cells = [], []
+    for start in sorted(sums):
+        energy = np.concatenate([e for e, _ in energies[start]], axis=1).astype(float)
+        valid = np.concatenate([v for _, v in energies[start]], axis=1)
+        floors.append(contributions(energy, valid, weights, len(drawn.like)))
+        cells.append({k: np.sum([part[k] for part in sums[start]], 0) for k in sums[start][0]})
+    null = {k: np.concatenate([c[k] for c in cells])[:count] for k in cells[0]}
+    return _cells(null), np.concatenate(floors)[:count].mean(axis=1)
 
 
 @jax.jit
