@@ -27,6 +27,7 @@ from gsim_jax.simulator.parameters import sobol
 from gsim_jax.simulator.program import Program
 from gsim_jax.simulator.sandbox import Sandbox
 from gsim_jax.task import SimulatorError, Task, Trajectories
+from gsim_jax.words import named_words
 
 #: Data sets drawn from a candidate for its noise floor; more where data are few and cheap.
 REPLICAS, REPLICAS_OF_FEW = 128, 256
