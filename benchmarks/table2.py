@@ -225,11 +225,13 @@ def _task(name: str) -> Path:
 
 
 def _short(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """A cell without what is long: sources, traces and curves stay in its file."""
-    left = {k: v for k, v in cell.items() if k not in ("source", "trace", "settings", "schema")}
-    if left.get("change"):
-        left["change"] = {k: v for k, v in left["change"].items() if not k.startswith("curves")}
-    return left
+    """The figures of a cell; everything else stays in its file."""
+    found = {name: cell[name] for name in ("method", "task", "seed", "status")}
+    if cell["status"] != cells.DONE:
+        return {**found, "cause": cell["cause"]}
+    names = ("horizon", "w1", "w1_se", "floor", "ratio", "ratio_se", "failed")
+    metrics = [{name: metric[name] for name in names} for metric in cell["metrics"]]
+    return {**found, "metrics": metrics, "seconds": cell["seconds"], "title": cell["title"]}
 
 
 HEADINGS = ("W1", "floor", "ratio", "P1", "whole", "seconds")

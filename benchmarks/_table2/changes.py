@@ -1,11 +1,11 @@
 """P0: where in a program a change of the world is made, found by making it.
 
-Programs name their parameters as they like. What a change does is known from the truth: the effect
-of one step from a state that shows it. Every parameter, and every output of a submodule, is changed
-in the candidate in the same way; the change is made where the effect is the truth's, and two or
-more places together where none alone has it (one rate per disease). Direction is compared, and the
-effect's share of what moves anyway, not its size: a structure may stand at other values than the
-truth does.
+Programs name their parameters as they like. What a change does is known from the truth: its effect
+on a step or a few from a state that shows it. Every parameter, and every output of a submodule, is
+changed in the candidate in the same way; the change is made where the effect is the truth's, and at
+two or more places together where none alone has it (one rate per disease). Direction is compared,
+and the effect's share of what moves anyway, not its size: a structure may stand at other values
+than the truth does.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gsim_jax.task import Schema
-from gsim_jax.whatif import Change, Model, Scenario, Start, sweep
+from gsim_jax.whatif import Change, Model, Scenario, Start, set_to, sweep
 from gsim_jax.whatif.targets import Targets
 
 #: An effect is the truth's from this cosine on, and with a share of the movement that is near.
@@ -40,8 +39,11 @@ class Intervention:
         first: first step at which it acts.
         last: last one, None for the end.
         variables: labels whose mean curves tell what it does.
-        state: a state that shows the change within a step.
-        inputs: inputs of that step.
+        state: a state that shows the change within a few steps.
+        inputs: inputs of those steps.
+        steps: how many.
+        silent: of a parameter that is set to a value, what is taken away to see what it does: a
+            structure may stand at another value before it is set.
     """
 
     title: str
@@ -53,6 +55,8 @@ class Intervention:
     variables: tuple[str, ...]
     state: Mapping[str, Any]
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    steps: int = 1
+    silent: tuple[Change, ...] = ()
 
     def scenario(self, places: Sequence[Place], whole: bool = True) -> Scenario:
         """The change made at some places; for the probe in every row."""
@@ -105,8 +109,9 @@ INTERVENTIONS: Mapping[str, Intervention] = {
     "supply_chain": Intervention(
         "lead time 4 in place of 2", ("supply.lead_time",), "set", 4, 0, None,
         ("inventory", "backlog"),
-        {"inventory": 20, "backlog": 0, "pipeline": np.zeros(8, np.int32), "demanded": 0},
-        {"order": np.full(2, 10, np.int32)},
+        # Plenty of stock, and a single order: its arrival can be seen.
+        {"inventory": 500, "backlog": 0, "pipeline": np.zeros(8, np.int32), "demanded": 0},
+        {"order": np.array([10, 0, 0, 0, 0, 0, 0], np.int32)}, 6, (set_to("order", 0),),
     ),
     "hospital_beds": Intervention(
         "arrivals × 1.5", ("arrivals.rate",), "scale", 1.5, 0, None,
@@ -121,28 +126,47 @@ INTERVENTIONS: Mapping[str, Intervention] = {
 
 
 class Probe:
-    """One step of a simulator from the state that shows a change.
+    """Some steps of a simulator from the state that shows a change.
 
     Attributes:
         change: the change.
-        wanted: its effect in the truth, float64[V], each variable in units of what moves it there;
-            of a parameter that is set to a value, where the truth then goes.
+        wanted: its effect in the truth, float64[V x steps], in units of what moves it there.
         share: how large it is beside what moves each variable anyway.
     """
 
     def __init__(self, change: Intervention, truth: Model) -> None:
         """Measures the truth."""
         self.change = change
-        base, (changed,) = self._steps(truth, [[Place(target) for target in change.targets]])
-        moved = np.maximum(np.abs(changed - base), np.abs(base))
+        base, (effect,) = self._effects(truth, [[Place(target) for target in change.targets]])
+        moved = np.maximum(np.abs(effect), np.abs(base))
         self._scale = np.maximum(moved, 0.1 * moved.max())
-        self.wanted = self._effect(base, changed)
+        self.wanted = effect / self._scale
         self.share = _ratio(self.wanted, np.abs(base / self._scale))
 
-    def _effect(self, base: np.ndarray, changed: np.ndarray) -> np.ndarray:
-        """What is compared: a structure may stand at another value before it is set to one."""
-        relative = changed if self.change.operation == "set" else changed - base
-        return np.where(np.isfinite(relative), relative / self._scale, 0.0)
+    def _effects(
+        self, model: Model, sets: Sequence[Sequence[Place]]
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """What moves without a change, and what each change does, float64[V x steps] each."""
+        change = self.change
+        scenarios = [change.scenario(places, whole=False) for places in sets]
+        if change.silent:
+            scenarios += [
+                Scenario(f"{one.name}, silent", (*one.changes, *change.silent)) for one in scenarios
+            ]
+        found = sweep(
+            model, scenarios, Start.of(change.state, change.inputs), steps=change.steps,
+            replicates=_LANES, key=_KEY, keep="moments", rules=False,
+        )  # fmt: skip
+        means = found["mean"].sel(variable=list(change.variables))
+        means = means.transpose("scenario", "variable", "t").values
+        first, rest = means[0], means[1 : 1 + len(sets)]
+        against = means[1 + len(sets) :] if change.silent else [first] * len(sets)
+
+        def flat(values: np.ndarray) -> np.ndarray:
+            return np.where(np.isfinite(values), values, 0.0).ravel()
+
+        effects = [flat((one - other)[:, 1:]) for one, other in zip(rest, against, strict=True)]
+        return flat(first[:, 1:] - first[:, :1]), effects
 
     def _off(self, effect: np.ndarray, base: np.ndarray) -> tuple[float, float]:
         """How far an effect is from the wanted one: in direction (1 - cosine), and in share.
@@ -158,24 +182,6 @@ class Probe:
         shares = _ratio(effect, np.abs(base / self._scale))[moved] / self.share[moved]
         return 1 - cosine, float(np.abs(1 - shares).min())
 
-    def _before(self, schema: Schema) -> np.ndarray:
-        values = {k: np.asarray(v) for k, v in self.change.state.items()}
-        return np.array([_value(schema, values, output) for output in schema.outputs], float)
-
-    def _steps(
-        self, model: Model, sets: Sequence[Sequence[Place]]
-    ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Mean movement in a step, without a change and with each of them, float64[V] each."""
-        start = Start.of(self.change.state, self.change.inputs)
-        scenarios = [self.change.scenario(places, whole=False) for places in sets]
-        found = sweep(
-            model, scenarios, start, steps=1, replicates=_LANES, key=_KEY, keep="moments",
-            rules=False,
-        )  # fmt: skip
-        means = found["mean"].isel(t=1).transpose("scenario", "variable").values
-        moved = means - self._before(model.schema)[None]
-        return moved[0], list(moved[1:])
-
     def find(self, model: Model) -> Found | None:
         """The places where the change has to be made in a program, None where there are none."""
         for kind in ("parameter", "output"):
@@ -186,16 +192,15 @@ class Probe:
         return None
 
     def _best(self, model: Model, places: Sequence[Place]) -> Found | None:
-        base, changed = self._steps(model, [[place] for place in places])
-        effects = [self._effect(base, moved) for moved in changed]
-        picked = tuple(places[i] for i in self._chosen(effects, base))
+        base, effects = self._effects(model, [[place] for place in places])
+        scaled = [effect / self._scale for effect in effects]
+        picked = tuple(places[i] for i in self._chosen(scaled, base))
         if not picked:
             return None
-        base, (together,) = self._steps(model, [picked])
-        direction, share = self._off(self._effect(base, together), base)
-        differs = bool(np.abs(together - base).max() > 0)
+        base, (together,) = self._effects(model, [picked])
+        direction, share = self._off(together / self._scale, base)
         alike = direction <= 1 - COSINE and share <= SHARE
-        return Found(picked, 1 - direction) if alike and differs else None
+        return Found(picked, 1 - direction) if alike else None
 
     def _chosen(self, effects: Sequence[np.ndarray], base: np.ndarray) -> list[int]:
         """Places whose effects have the wanted direction together, and the wanted share.
@@ -231,14 +236,3 @@ def _places(model: Model, kind: str, operation: str) -> list[Place]:
     if operation == "scale" and kind == "parameter":
         found = [t for t in found if t.dtype == "float32"]
     return [Place(t.label, kind) for t in found]
-
-
-def _value(schema: Schema, states: Mapping[str, np.ndarray], output: Any) -> float:
-    if output.variable in states:
-        return float(states[output.variable][output.index])
-    known = {**states, **{name: c.value for name, c in schema.constants.items()}}
-    for name in schema.derived_order:
-        expression = schema.derived[name].value
-        given = {key: known[key] for key in expression.names}
-        known[name] = np.asarray(expression.evaluate(given, xp=np)[0])
-    return float(known[output.variable])

@@ -23,6 +23,7 @@ GRID = (5, 10, 20, 30, 40, 60)
 _DRAWS = 20
 _KEY = 31
 NO_MODEL = "no: it has no submodule that could be changed"
+INSIDE = "no: a forecaster, though there is a program inside"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ class Judge:
 
     @cached_property
     def probe(self) -> Probe:
-        """One step of the truth under the change."""
+        """The truth's first steps under the change."""
         return Probe(self.change, self._truth)
 
     @cached_property
@@ -93,7 +94,7 @@ class Judge:
         """
         if fitted.simulator is None:
             curve = self._forecast(fitted, seed)
-            return self._told(NO_MODEL, None, Curves(curve, curve))
+            return self._told(INSIDE if fitted.title else NO_MODEL, None, Curves(curve, curve))
         model = Model.at(fitted.simulator, self.task.schema, fitted.values)
         found = self.probe.find(model)
         places = found.places if found is not None else ()

@@ -127,9 +127,11 @@ class TestChanges:
             ({"infection": "spreading", "beta": "contact"}, {"spreading.contact": 0.3},
              "spreading.contact"),
             # Two rates that add up: neither alone is the lockdown.
-            ({'params["beta"] *': '(params["beta"] + params["more"]) *',
-              '"infection": {': '"infection": {"more": Uniform(0.0, 2.0, guess=0.25), '},
-             {"infection.beta": 0.25}, "infection.beta and infection.more"),
+            pytest.param(
+                {'params["beta"] *': '(params["beta"] + params["more"]) *',
+                 '"infection": {': '"infection": {"more": Uniform(0.0, 2.0, guess=0.25), '},
+                {"infection.beta": 0.25}, "infection.beta and infection.more",
+                marks=pytest.mark.slow),
             # A fixed rate: what can be changed is what comes out of it.
             pytest.param({'params["beta"]': "0.5"}, {}, "infection.new_infections (an output)",
                          marks=pytest.mark.slow),
