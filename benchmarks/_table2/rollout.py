@@ -39,7 +39,7 @@ from gsim_jax.diagnose.next_state import Request
 from gsim_jax.task import InputError, Problem, Task
 
 #: Lanes (cells x draws) that run at once.
-_LANES = 1 << 12
+_LANES = 1 << 11
 #: Cells at once without noise, where each cell is one lane.
 _CELLS = 256
 

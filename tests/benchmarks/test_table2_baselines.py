@@ -262,6 +262,22 @@ def test_forecasts_that_explode_are_clipped_and_counted_but_for_one_step() -> No
     assert found.failed == {1: 0.0, 7: 1.0}
 
 
+def test_a_forecast_sees_the_inputs_up_to_the_row_before_its_target() -> None:
+    task = spiral()
+    assert task.test is not None
+    train, _ = splits(task)
+    found = Rollout(Straight(2, 1), scale_of(task.schema, train))
+    request = request_of(task.schema, task.test, (3,), 10, 1)
+    cells = request.cells[3]._replace(trajectory=np.arange(10), row=np.full(10, 8))
+    request = request._replace(cells={3: cells})
+    drawn = found.draw(request, 0)[3]
+    for row, matters in ((4, False), (5, True), (7, True), (8, False)):
+        u = task.test.inputs["u"].copy()
+        u[:, row] += 1
+        other = replace(task.test, inputs={"u": u})
+        assert (found.draw(request._replace(data=other), 0)[3] != drawn).any() == matters, row
+
+
 def test_missing_entries_are_refused_with_their_place() -> None:
     schema = schema_of("x", "y")
     generator = np.random.default_rng(0)
