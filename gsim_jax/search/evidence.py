@@ -25,7 +25,7 @@ from gsim_jax.words import named_words
 OPERATIONS, FEWEST = 6e10, 25
 #: A point that the data like less than the calibrated one by so many standard errors is no draw
 #: from a posterior, whatever a covariance that is wrong by far may say.
-IMPLAUSIBLE = 3.0
+IMPLAUSIBLE = 2.0
 
 
 @dataclass(frozen=True)
