@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from benchmarks._table2 import ablations, baselines, ours
+from benchmarks._table2 import ablations, baselines, ours, point
 from benchmarks._table2.fitted import Fitted
 from benchmarks._table2.ours import Context
 
@@ -49,6 +49,7 @@ class Method:
 
 _OURS = (
     Method("floor", "bounds", "truth against truth", ours.floor),
+    Method("truth-mean", "bounds", "truth's mean, without spread", point.truth_mean),
     Method("truth-es", "bounds", "truth's structure, calibrated", ours.truth_calibrated),
     Method("library", "ours", "library, ES", ours.library, recovers=True),
     Method("library-npe", "ours", "library, NPE", ours.library_neural, "", "library",

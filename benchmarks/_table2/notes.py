@@ -23,7 +23,7 @@ SETTINGS = (
     "parameters as the posterior mean of a neural posterior, as in the paper. Its seconds are "
     "those of search and posterior together.",
     "Seconds are those of one core; a search compiles each candidate anew, which is most of it.",
-    "Lines of P3 count vectors with a negative value or one that breaks a rule of the task about "
+    "P3 counts vectors with a negative value or one that breaks a rule of the task about "
     "the predicted variables.",
 )
 
@@ -96,6 +96,7 @@ def _difference(
             f"{theirs / last:.1f} times that; "
         )
         words += "the row here is below it." if ours < last else "the row here is above it too."
+        words += _far(entry)
     elif theirs < floor:
         words += f" Nothing with clouds of this size falls below the floor of {floor:.3g}."
     elif entry["group"] == "baseline" and ours > theirs:
@@ -110,6 +111,21 @@ def _difference(
     if entry["group"] == "ours":
         words += _ours(entry, floor)
     return words
+
+
+def _far(entry: Entry) -> str:
+    """W1 of the row at longer horizons, which a figure of another kind of forecast may be near."""
+    far = [
+        f"{_number(metric['w1']['mean'])} at {h}"
+        for h, metric in entry["metrics"].items()
+        if h != "1"
+    ]
+    return f" Its W1 is {' and '.join(far)} steps." if far else ""
+
+
+def _number(value: float | None) -> str:
+    """Three digits; ∞ where a state had no draw."""
+    return "∞" if value is None else f"{value:.3g}"
 
 
 def _share(ours: float, noisy: float, floor: float) -> str:
@@ -132,6 +148,13 @@ def _ours(entry: Entry, floor: float) -> str:
 
 def _own(task: str, own: Mapping[str, Entry]) -> Iterator[str]:
     """What the cells say besides: failed draws, point forecasts, what stays out of reach."""
+    mean, floor = _w1(own.get("truth-mean")), _w1(own.get("floor"))
+    if math.isfinite(mean) and math.isfinite(floor):
+        yield (
+            f"{task}: the truth's own mean, without its spread, has W1 {mean:.3g} where the floor "
+            f"is {floor:.3g}: no deterministic row can be much below that, however well it is "
+            f"trained."
+        )
     for entry in own.values():
         failed = entry["metrics"]["1"]["failed"] or 0.0
         far = max(metric["failed"] or 0.0 for metric in entry["metrics"].values())
