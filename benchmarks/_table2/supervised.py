@@ -292,16 +292,14 @@ def fit_network(
     count = len(jax.tree.leaves(train)[0])
     batch = min(recipe.batch, count)
     steps = count // batch
-    rates = optax.cosine_decay_schedule(recipe.rate, recipe.epochs * steps, alpha=0.01)
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rates))
-    moments = optimiser.init(weights)
+    schedule = optax.cosine_decay_schedule(recipe.rate, recipe.epochs * steps, alpha=0.01)
+    rates = np.asarray(jax.vmap(schedule)(np.arange(recipe.epochs * steps)))
+    moments = _adam().init(weights)
     best, kept, since = np.inf, weights, 0
     generator = np.random.default_rng(seed)
-    for _ in range(recipe.epochs):
+    for rate in rates.reshape(recipe.epochs, steps):
         order = generator.permutation(count)[: steps * batch].reshape(steps, batch)
-        weights, moments = _epoch(
-            optimiser.update, loss, graph, weights, fixed, moments, train, order
-        )
+        weights, moments = _epoch(loss, graph, weights, fixed, moments, train, order, rate)
         error = float(_error(loss, graph, weights, fixed, held))
         since += 1
         if error < best:
@@ -314,25 +312,25 @@ def fit_network(
     return nnx.merge(graph, kept, fixed), best
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+def _adam() -> optax.GradientTransformation:
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
+
+
+@partial(jax.jit, static_argnums=(0, 1))
 def _epoch(
-    update: Any,
-    loss: Any,
-    graph: Any,
-    weights: Any,
-    fixed: Any,
-    moments: Any,
-    data: Any,
-    order: Any,
+    loss: Any, graph: Any, weights: Any, fixed: Any, moments: Any, data: Any, order: Any, rates: Any
 ) -> tuple[Any, Any]:
-    def one(carry: tuple[Any, Any], chosen: jax.Array) -> tuple[tuple[Any, Any], None]:
-        weights, moments = carry
+    """One epoch; rates are an argument, so that all schedules and seeds share a compilation."""
+
+    def one(carry: tuple[Any, Any], now: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
+        (weights, moments), (chosen, rate) = carry, now
         part = jax.tree.map(lambda array: array[chosen], data)
         slope = jax.grad(lambda w: loss(nnx.merge(graph, w, fixed), part))(weights)
-        change, moments = update(slope, moments, weights)
-        return (optax.apply_updates(weights, change), moments), None
+        change, moments = _adam().update(slope, moments, weights)
+        step = jax.tree.map(lambda part: -rate * part, change)
+        return (optax.apply_updates(weights, step), moments), None
 
-    return jax.lax.scan(one, (weights, moments), order)[0]
+    return jax.lax.scan(one, (weights, moments), (order, rates))[0]
 
 
 @partial(jax.jit, static_argnums=(0, 1))
