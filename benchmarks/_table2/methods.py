@@ -74,11 +74,22 @@ def all_methods() -> dict[str, Method]:
     found = list(_OURS)
     for name, label, fit, paper in baselines.rows():
         starts = name.startswith(("deterministic-code", "hybrid-twin"))
-        found.append(Method(name, "baseline", label, fit, paper, takes_program=starts))
+        found.append(
+            Method(
+                name,
+                "baseline",
+                label,
+                fit,
+                paper,
+                "zeroshot" if starts else "",
+                takes_program=starts,
+            )
+        )
     for row in ablations.ROWS:
         searches = row.recovers and not row.conversation
         found.append(
-            Method(row.name, "ablation", row.label, row.fit, conversation=row.conversation,
-                   recovers=row.recovers, scalars=searches)
+            Method(row.name, "ablation", row.label, row.fit, "",
+                   "chat" if row.conversation else "", row.conversation, row.recovers,
+                   scalars=searches)
         )  # fmt: skip
     return {method.name: method for method in found}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -144,20 +146,30 @@ def searched(
     Raises:
         InputError: no proposal became a candidate.
     """
-    clock = Clock()
     folder = context.folder / name
-    if (folder / "run.json").is_file():
-        found = resume(folder, proposer=proposer, calibrator=calibrator)
-    else:
-        found = run(
-            context.task.path, proposer=proposer, seed=context.seed, out=folder,
-            calibrator=calibrator, rounds=wide.rounds, proposals=wide.proposals,
-        )  # fmt: skip
-    seconds = _seconds(folder, clock)
+    with _alone(folder):
+        clock = Clock()
+        if (folder / "run.json").is_file():
+            found = resume(folder, proposer=proposer, calibrator=calibrator)
+        else:
+            found = run(
+                context.task.path, proposer=proposer, seed=context.seed, out=folder,
+                calibrator=calibrator, rounds=wide.rounds, proposals=wide.proposals,
+            )  # fmt: skip
+        seconds = _seconds(folder, clock)
     if found.best is None:
         text = "expected a candidate; every proposal was refused"
         raise InputError(Problem("no-candidate", text, file=str(folder)))
     return _winner(context.task, folder, found, seconds)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two processes that need the same run: the second waits, and reads what the first made."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{folder.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _seconds(folder: Path, clock: Clock) -> tuple[float, float]:
