@@ -181,11 +181,15 @@ def shortened(task: Task, count: int, days: int, part: int) -> Trajectories:
     def cut(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {name: array[:, :rows] for name, array in arrays.items()}
 
+    states = {name: array // part for name, array in cut(picked.states).items()}
+    seen, inputs = cut(picked.seen), cut(picked.inputs)
+    # The scale of the scores comes from these: they must be of the same towns as the states.
+    outputs, outputs_seen = observed_outputs(
+        task.schema, states, seen, inputs, picked.attributes, {}
+    )
     return replace(
-        picked, length=np.full(count, rows, np.int32),
-        states={name: array // part for name, array in cut(picked.states).items()},
-        seen=cut(picked.seen), inputs=cut(picked.inputs), outputs=picked.outputs[:, :rows],
-        outputs_seen=picked.outputs_seen[:, :rows],
+        picked, length=np.full(count, rows, np.int32), states=states, seen=seen, inputs=inputs,
+        outputs=outputs, outputs_seen=outputs_seen,
     )  # fmt: skip
 
 

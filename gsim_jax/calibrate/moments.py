@@ -32,9 +32,12 @@ from gsim_jax.simulator.panel import Panel
 
 #: Half-width of a cloud in standard errors: the noise of simulated slopes falls with it.
 WIDTH = 8.0
-#: Variance added to every standardised moment, in squared scales: what no draw can resolve, and
-#: what keeps moments that determine one another apart.
+#: Share of a moment's average variance that is added to its variance in every row: it keeps moments
+#: that determine one another apart. (A share of the scale would drown forecasts that are far
+#: sharper than the increments that set the scale.)
 RIDGE = 1e-4
+#: Least average variance, in squared scales: moments that never vary get finite weights.
+LEAST = 1e-4
 #: Up to so many variables, products of two are regressors of the slopes.
 FEW_VARIABLES = 6
 #: Pseudo-draws with the average variance in every estimated covariance.
@@ -153,10 +156,11 @@ def _weights(covariance: np.ndarray, seen: np.ndarray, sample: int) -> np.ndarra
     both = seen[..., :, None] & seen[..., None, :]
     average = np.sum(np.where(both, covariance, 0.0), axis=(0, 1))
     average = average / np.maximum(both.sum(axis=(0, 1)), 1)
+    ridge = RIDGE * np.maximum(np.diagonal(average, axis1=-2, axis2=-1), LEAST)[..., None] * eye
     shrink = count / (count + sample)
     covariance = (1 - shrink) * covariance + shrink * covariance * eye
     covariance = (sample * covariance + AVERAGE * average * eye) / (sample + AVERAGE)
-    covariance = np.where(both, covariance + RIDGE * eye, eye)
+    covariance = np.where(both, covariance + ridge, eye)
     return np.where(both, np.linalg.inv(covariance), 0.0)
 
 
@@ -216,7 +220,8 @@ def equation(
         known = known * mask.any(axis=-1, keepdims=True)
         variance = np.diagonal(covariance, axis1=-2, axis2=-1)
         typical = np.mean(variance, axis=(0, 1), keepdims=True)
-        precision = 1.0 / (variance + AVERAGE / sample * typical + RIDGE)
+        ridge = RIDGE * np.maximum(typical, LEAST)
+        precision = 1.0 / (variance + AVERAGE / sample * typical + ridge)
         slopes = []
         for of_pass in keys:
             sums = []

@@ -70,10 +70,25 @@ class TestWeights:
         roots = np.random.default_rng(0).normal(size=(3, 5, 2, 4, 6))
         return roots @ np.swapaxes(roots, -1, -2) / 6
 
+    def ridge(self, covariance: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """A share of the average variance of each moment, [h, F, F]."""
+        variance = np.diagonal(covariance, axis1=-2, axis2=-1)
+        average = np.where(seen, variance, 0).sum((0, 1)) / seen.sum((0, 1))
+        return RIDGE * average[..., None] * np.eye(4)
+
     def test_inverse_where_everything_is_seen(self) -> None:
-        covariance = self.covariances()
-        found = _weights(covariance, np.ones((3, 5, 2, 4), bool), 10**9)
-        np.testing.assert_allclose(found, np.linalg.inv(covariance + RIDGE * np.eye(4)), rtol=1e-5)
+        covariance, seen = self.covariances(), np.ones((3, 5, 2, 4), bool)
+        found = _weights(covariance, seen, 10**9)
+        expected = np.linalg.inv(covariance + self.ridge(covariance, seen))
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+    def test_units_do_not_matter(self) -> None:
+        """Forecasts a hundred times sharper than the scale weigh as much, among themselves."""
+        covariance, seen = self.covariances(), np.ones((3, 5, 2, 4), bool)
+        units = np.array([1.0, 0.1, 0.02, 3.0])
+        found = _weights(covariance * units[:, None] * units, seen, 500)
+        expected = _weights(covariance, seen, 500) / units[:, None] / units
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
 
     def test_what_was_not_seen_has_no_weight(self) -> None:
         covariance, seen = self.covariances(), np.ones((3, 5, 2, 4), bool)
@@ -81,7 +96,7 @@ class TestWeights:
         seen[2, 4, 1] = False
         found = _weights(covariance, seen, 10**9)
         rest = [1, 3]
-        part = covariance[1, 2, 0][np.ix_(rest, rest)] + RIDGE * np.eye(2)
+        part = (covariance[1, 2, 0] + self.ridge(covariance, seen)[0])[np.ix_(rest, rest)]
         expected = np.zeros((4, 4))
         expected[np.ix_(rest, rest)] = np.linalg.inv(part)
         np.testing.assert_allclose(found[1, 2, 0], expected, rtol=1e-5)
@@ -95,7 +110,7 @@ class TestWeights:
         # Rows of which one in (draws / AVERAGE) is like the average: not infinitely sure.
         bound = (draws + AVERAGE) / (AVERAGE * variance * 39 / 40)
         assert 0 < found[0, 0, 0, 0, 0] <= bound
-        np.testing.assert_allclose(found[1:], np.eye(2) / (variance + RIDGE) + 0 * found[1:],
+        np.testing.assert_allclose(found[1:], np.eye(2) / (variance * (1 + RIDGE)) + 0 * found[1:],
                                    rtol=1e-3)  # fmt: skip
 
     def test_few_draws_do_not_make_moments_look_determined_by_others(self) -> None:
