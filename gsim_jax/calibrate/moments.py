@@ -18,7 +18,7 @@ less noisy than derivatives row by row.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax
@@ -30,6 +30,9 @@ from gsim_jax.calibrate.forecasts import Forecasts
 from gsim_jax.calibrate.score import FEW, covariance_of_mean
 from gsim_jax.simulator.panel import Panel
 
+#: Mean squared residuals beyond so many variances are misfit, not noise: the point is still far
+#: off, or the structure wrong.
+MISFIT = 4.0
 #: Half-width of a cloud in standard errors: the noise of simulated slopes falls with it.
 WIDTH = 8.0
 #: Share of a moment's average variance that is added to its variance in every row: it keeps moments
@@ -45,6 +48,8 @@ AVERAGE = 2.0
 #: Moments of a draw beyond this many scales are cut off: it tells that something is far off, and
 #: how far has no say.
 REACH = 1e3
+#: Longest step, in axes of the cloud: beyond, slopes are no longer known.
+LONGEST = 2.0
 #: Pseudo-units of the model's own information in the spread of the units' slopes, plus 2 per
 #: parameter: a few trajectories say little about their own covariance.
 PSEUDO = 10.0
@@ -59,12 +64,15 @@ class Equation:
         information: float64[d, d], sum of J' W J.
         units: float64[n, d], each unit's share of `slope` (sums to it).
         noise: float64[d, d], covariance of `slope` from simulation alone.
+        misfit: how much wider than noise residuals are, geometric mean over moments; 1 for the
+            right structure near the solution.
     """
 
     slope: np.ndarray
     information: np.ndarray
     units: np.ndarray
     noise: np.ndarray
+    misfit: float = 1.0
 
 
 def design(dimension: int, members: int) -> tuple[np.ndarray, np.ndarray]:
@@ -200,7 +208,7 @@ def equation(
     keys = [np.stack([fresh() for _ in range(copy[-1] + 1)])[copy] for _ in range(passes)]
     keys = [np.split(each, len(batches)) for each in keys]
     own = np.stack([[fresh() for _ in range(members)] for _ in range(2)])
-    rows = []
+    rows, misfit = [], []
     for piece in range(pieces or len(forecasts.panels)):
         drawn, _ = forecasts.draws(middle, piece, own[0])
         pivot, covariance = _pilot(drawn, by_variable)
@@ -213,7 +221,6 @@ def equation(
         mask = np.concatenate([mask, mask], axis=-1)
         covariance = np.asarray(covariance, float)
         sample = drawn.shape[0] * drawn.shape[-1]
-        inverse = _weights(covariance, mask, sample)
         observed = np.asarray(_observed(target, pivot, by_variable), float)
         residual = np.where(mask, observed - mean, 0.0)
         known = _known(forecasts.panels[piece], np.asarray(pivot, float), covariance, scale)
@@ -222,6 +229,8 @@ def equation(
         typical = np.mean(variance, axis=(0, 1), keepdims=True)
         ridge = RIDGE * np.maximum(typical, LEAST)
         precision = 1.0 / (variance + AVERAGE / sample * typical + ridge)
+        worse = _inflation(residual, precision, mask)
+        inverse = _weights(covariance * worse[..., :, None] * worse[..., None, :], mask, sample)
         slopes = []
         for of_pass in keys:
             sums = []
@@ -234,7 +243,20 @@ def equation(
             )
         inverse = inverse * weights[:, None, None]
         rows.append(_Rows(known, precision, inverse, residual, np.stack(slopes)))
-    return _assemble(rows, forecasts.count)
+        misfit.append(np.log(worse).mean())
+    return replace(_assemble(rows, forecasts.count), misfit=float(np.exp(np.mean(misfit))))
+
+
+def _inflation(residual: np.ndarray, precision: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """How much wider than the pilot's noise residuals are, float64[H, F]; 1 within `MISFIT`.
+
+    Far from the solution residuals are misfit, which grows with the square of the distance in
+    second moments and outweighs everything in rows that are forecast sharply. As long as it does,
+    it is part of what a moment cannot be trusted by (over-dispersion, as in quasi-likelihood).
+    """
+    square = np.where(mask, residual**2 * precision, 0.0).sum(axis=(0, 1))
+    ratio = square / np.maximum(mask.sum(axis=(0, 1)), 1)
+    return np.sqrt(np.where(ratio > MISFIT, ratio, 1.0))
 
 
 class _Rows(NamedTuple):
@@ -328,7 +350,11 @@ def _information(rows: list[_Rows], slopes: np.ndarray) -> np.ndarray:
 
 
 def solve(
-    found: Equation, centre: np.ndarray, shape: np.ndarray, trajectories: int, reach: float = 2.0
+    found: Equation,
+    centre: np.ndarray,
+    shape: np.ndarray,
+    trajectories: int,
+    reach: float = LONGEST,
 ) -> tuple[np.ndarray, np.ndarray]:
     """One Gauss-Newton step with the prior, and the covariance of where it leads.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gsim_jax.calibrate.fitness import X_EDGE, Energy
-from gsim_jax.calibrate.moments import cloud_shape, design, equation, solve
+from gsim_jax.calibrate.moments import LONGEST, cloud_shape, design, equation, solve
 from gsim_jax.calibrate.newton import Refined, neighbours
 from gsim_jax.calibrate.score import FEW, standard_error
 
@@ -21,6 +21,8 @@ from gsim_jax.calibrate.score import FEW, standard_error
 FIRST, LATER = (0.1, 0.3), (0.002, 0.15)
 #: A step of fewer standard errors per parameter than this stays where moments are all but linear.
 NEAR = 2.0
+#: As long as a step leaves less than this share of the misfit, the point is still far off.
+SETTLED = 0.8
 #: Noise of the simulation that is accepted, in standard errors of the data.
 NOISE = 0.25
 #: Counted operations of all steps together; the part of the data that first steps look at.
@@ -106,7 +108,7 @@ def _solve(
     forecasts, x, number = energy.forecasts, centre.copy(), 2
     embed = np.eye(len(centre))[:, free]
     weights = energy.weights / energy.weights[0]
-    near = _Near()
+    near, misfit = _Near(), np.inf
     full = forecasts.operations * len(forecasts.panels)
     calls = _calls(energy, free)
     least = full * (2 + 2 * calls)  # one look at all data
@@ -127,6 +129,10 @@ def _solve(
         progress.tick()
         noise = _noise(found.noise, found.information, shape)
         short = _length(step, covariance) < NEAR * np.sqrt(len(free))
+        # Errors are wide where moments misfit: what looks short then may be one step of many.
+        short &= bool(np.abs(np.linalg.solve(shape, step)).max() < 0.999 * LONGEST)
+        short &= found.misfit == 1.0 or found.misfit > SETTLED * misfit
+        misfit = found.misfit
         x[free] = near.add(end, noise) if short and whole else end
         near.reached |= short
         if near.noise < NOISE or (whole and left < least):

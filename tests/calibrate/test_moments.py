@@ -18,6 +18,7 @@ from gsim_jax.calibrate.moments import (
     RIDGE,
     WIDTH,
     Equation,
+    _inflation,
     _weights,
     cloud_shape,
     design,
@@ -120,6 +121,18 @@ class TestWeights:
         values = np.linalg.eigvalsh(_weights(covariance, np.ones((6, 8, 1, 4), bool), 3))
         assert values.min() > 0
         assert values.max() < 50
+
+
+def test_misfit_beyond_noise_widens_what_a_moment_is_trusted_by() -> None:
+    """Residuals of 1, 1.5 and 30 standard deviations: only the last ones are no noise."""
+    sizes = np.array([1.0, 1.5, 30.0])
+    residual = sizes * np.random.default_rng(3).normal(size=(40, 25, 2, 3))
+    mask = np.ones(residual.shape, bool)
+    mask[:, ::2] = False
+    residual[:, ::2] = 1e6
+    found = _inflation(residual * 0.1, np.full(residual.shape, 100.0), mask)
+    assert (found[:, :2] == 1).all()
+    np.testing.assert_allclose(found[:, 2], 30, rtol=0.1)
 
 
 def test_a_cloud_has_the_axes_of_the_errors() -> None:
