@@ -28,23 +28,13 @@ from scipy.linalg import hadamard
 
 from gsim_jax.calibrate.forecasts import Forecasts
 from gsim_jax.calibrate.score import FEW, covariance_of_mean
+from gsim_jax.calibrate.weights import AVERAGE, LEAST, RIDGE, inflation, weigh
 from gsim_jax.simulator.panel import Panel
 
-#: Mean squared residuals beyond so many variances are misfit, not noise: the point is still far
-#: off, or the structure wrong.
-MISFIT = 4.0
 #: Half-width of a cloud in standard errors: the noise of simulated slopes falls with it.
 WIDTH = 8.0
-#: Share of a moment's average variance that is added to its variance in every row: it keeps moments
-#: that determine one another apart. (A share of the scale would drown forecasts that are far
-#: sharper than the increments that set the scale.)
-RIDGE = 1e-4
-#: Least average variance, in squared scales: moments that never vary get finite weights.
-LEAST = 1e-4
 #: Up to so many variables, products of two are regressors of the slopes.
 FEW_VARIABLES = 6
-#: Pseudo-draws with the average variance in every estimated covariance.
-AVERAGE = 2.0
 #: Moments of a draw beyond this many scales are cut off: it tells that something is far off, and
 #: how far has no say.
 REACH = 1e3
@@ -148,30 +138,6 @@ def _pilot(draws: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
     return mean, jnp.einsum("ntahk,ntbhk->nthab", phi, phi) / phi.shape[-1]
 
 
-def _weights(covariance: np.ndarray, seen: np.ndarray, sample: int) -> np.ndarray:
-    """Inverse covariances, float64[n, T, H, F, F]; 0 for what was not seen.
-
-    Covariances of few draws are drawn towards their diagonal and towards the average over rows:
-    else a row in which a rare event happened to no draw would outweigh all others.
-
-    Args:
-        covariance: float64[n, T, H, F, F].
-        seen: bool[n, T, H, F].
-        sample: number of draws behind each.
-    """
-    count = covariance.shape[-1]
-    eye = np.eye(count)
-    both = seen[..., :, None] & seen[..., None, :]
-    average = np.sum(np.where(both, covariance, 0.0), axis=(0, 1))
-    average = average / np.maximum(both.sum(axis=(0, 1)), 1)
-    ridge = RIDGE * np.maximum(np.diagonal(average, axis1=-2, axis2=-1), LEAST)[..., None] * eye
-    shrink = count / (count + sample)
-    covariance = (1 - shrink) * covariance + shrink * covariance * eye
-    covariance = (sample * covariance + AVERAGE * average * eye) / (sample + AVERAGE)
-    covariance = np.where(both, covariance + ridge, eye)
-    return np.where(both, np.linalg.inv(covariance), 0.0)
-
-
 def equation(
     forecasts: Forecasts,
     to_unit: Callable[[np.ndarray], np.ndarray],
@@ -210,53 +176,73 @@ def equation(
     own = np.stack([[fresh() for _ in range(members)] for _ in range(2)])
     rows, misfit = [], []
     for piece in range(pieces or len(forecasts.panels)):
-        drawn, _ = forecasts.draws(middle, piece, own[0])
-        pivot, covariance = _pilot(drawn, by_variable)
-        # Weights and mean from the same draws would go together wherever draws are skewed.
-        again, _ = forecasts.draws(middle, piece, own[1])
-        average = np.full((members, 1), 1 / members)
-        mean = np.asarray(_contrasts(again, pivot, by_variable, average), float)[..., 0]
-        target, seen = forecasts.seen(piece)
-        mask = np.moveaxis(np.asarray(seen), 2, 3)  # [n, T, H, V]
-        mask = np.concatenate([mask, mask], axis=-1)
-        covariance = np.asarray(covariance, float)
-        sample = drawn.shape[0] * drawn.shape[-1]
-        observed = np.asarray(_observed(target, pivot, by_variable), float)
-        residual = np.where(mask, observed - mean, 0.0)
-        known = _known(forecasts.panels[piece], np.asarray(pivot, float), covariance, scale)
-        known = known * mask.any(axis=-1, keepdims=True)
-        variance = np.diagonal(covariance, axis1=-2, axis2=-1)
-        typical = np.mean(variance, axis=(0, 1), keepdims=True)
-        ridge = RIDGE * np.maximum(typical, LEAST)
-        precision = 1.0 / (variance + AVERAGE / sample * typical + ridge)
-        worse = _inflation(residual, precision, mask)
-        inverse = _weights(covariance * worse[..., :, None] * worse[..., None, :], mask, sample)
+        pilot = _pilot_of(forecasts, piece, middle, own, by_variable, scale)
         slopes = []
         for of_pass in keys:
             sums = []
             for batch, words, z in zip(batches, of_pass, signs, strict=True):
                 drawn, _ = forecasts.draws(batch, piece, words)
-                sums.append(_contrasts(drawn, pivot, by_variable, z))
+                sums.append(_contrasts(drawn, pilot.pivot, by_variable, z))
             slope = sum(np.asarray(part, float) for part in sums) / len(points)
             slopes.append(
-                np.einsum("nthq,nthf,nthfd->hqfd", known, precision, slope, optimize=True)
+                np.einsum(
+                    "nthq,nthf,nthfd->hqfd", pilot.known, pilot.precision, slope, optimize=True
+                )
             )
-        inverse = inverse * weights[:, None, None]
-        rows.append(_Rows(known, precision, inverse, residual, np.stack(slopes)))
-        misfit.append(np.log(worse).mean())
+        inverse = pilot.inverse * weights[:, None, None]
+        rows.append(_Rows(pilot.known, pilot.precision, inverse, pilot.residual, np.stack(slopes)))
+        misfit.append(np.log(pilot.misfit).mean())
     return replace(_assemble(rows, forecasts.count), misfit=float(np.exp(np.mean(misfit))))
 
 
-def _inflation(residual: np.ndarray, precision: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """How much wider than the pilot's noise residuals are, float64[H, F]; 1 within `MISFIT`.
+class _Pilot(NamedTuple):
+    """What draws at the centre say about one piece of the data; fields as in `_Rows`.
 
-    Far from the solution residuals are misfit, which grows with the square of the distance in
-    second moments and outweighs everything in rows that are forecast sharply. As long as it does,
-    it is part of what a moment cannot be trusted by (over-dispersion, as in quasi-likelihood).
+    Attributes:
+        pivot: float32[n, T, V, H], means of the draws.
+        misfit: float64[H, F], see `inflation`.
     """
-    square = np.where(mask, residual**2 * precision, 0.0).sum(axis=(0, 1))
-    ratio = square / np.maximum(mask.sum(axis=(0, 1)), 1)
-    return np.sqrt(np.where(ratio > MISFIT, ratio, 1.0))
+
+    pivot: jax.Array
+    known: np.ndarray
+    precision: np.ndarray
+    inverse: np.ndarray
+    residual: np.ndarray
+    misfit: np.ndarray
+
+
+def _pilot_of(
+    forecasts: Forecasts,
+    piece: int,
+    middle: np.ndarray,
+    own: np.ndarray,
+    by_variable: np.ndarray,
+    scale: np.ndarray,
+) -> _Pilot:
+    """Residuals, weights and regressors of a piece, at the centre `middle` with words `own`."""
+    members = len(middle)
+    drawn, _ = forecasts.draws(middle, piece, own[0])
+    pivot, found = _pilot(drawn, by_variable)
+    # Weights and mean from the same draws would go together wherever draws are skewed.
+    again, _ = forecasts.draws(middle, piece, own[1])
+    average = np.full((members, 1), 1 / members)
+    mean = np.asarray(_contrasts(again, pivot, by_variable, average), float)[..., 0]
+    target, seen = forecasts.seen(piece)
+    mask = np.moveaxis(np.asarray(seen), 2, 3)  # [n, T, H, V]
+    mask = np.concatenate([mask, mask], axis=-1)
+    covariance = np.asarray(found, float)
+    sample = drawn.shape[0] * drawn.shape[-1]
+    observed = np.asarray(_observed(target, pivot, by_variable), float)
+    residual = np.where(mask, observed - mean, 0.0)
+    known = _known(forecasts.panels[piece], np.asarray(pivot, float), covariance, scale)
+    known = known * mask.any(axis=-1, keepdims=True)
+    variance = np.diagonal(covariance, axis1=-2, axis2=-1)
+    typical = np.mean(variance, axis=(0, 1), keepdims=True)
+    ridge = RIDGE * np.maximum(typical, LEAST)
+    precision = 1.0 / (variance + AVERAGE / sample * typical + ridge)
+    worse = inflation(residual, precision, mask)
+    wider = covariance * worse[..., :, None] * worse[..., None, :]
+    return _Pilot(pivot, known, precision, weigh(wider, mask, sample), residual, worse)
 
 
 class _Rows(NamedTuple):

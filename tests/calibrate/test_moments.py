@@ -14,16 +14,13 @@ from scipy.stats import norm
 from gsim_jax import sampling
 from gsim_jax.calibrate.fitness import Energy
 from gsim_jax.calibrate.moments import (
-    AVERAGE,
-    RIDGE,
     WIDTH,
     Equation,
-    _inflation,
-    _weights,
     cloud_shape,
     design,
     solve,
 )
+from gsim_jax.calibrate.weights import AVERAGE, RIDGE, inflation, weigh
 from gsim_jax.simulator import priors
 from gsim_jax.simulator.native import NativeSimulator, from_functions
 from tests.calibrate.fitting import (
@@ -79,7 +76,7 @@ class TestWeights:
 
     def test_inverse_where_everything_is_seen(self) -> None:
         covariance, seen = self.covariances(), np.ones((3, 5, 2, 4), bool)
-        found = _weights(covariance, seen, 10**9)
+        found = weigh(covariance, seen, 10**9)
         expected = np.linalg.inv(covariance + self.ridge(covariance, seen))
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
@@ -87,15 +84,15 @@ class TestWeights:
         """Forecasts a hundred times sharper than the scale weigh as much, among themselves."""
         covariance, seen = self.covariances(), np.ones((3, 5, 2, 4), bool)
         units = np.array([1.0, 0.1, 0.02, 3.0])
-        found = _weights(covariance * units[:, None] * units, seen, 500)
-        expected = _weights(covariance, seen, 500) / units[:, None] / units
+        found = weigh(covariance * units[:, None] * units, seen, 500)
+        expected = weigh(covariance, seen, 500) / units[:, None] / units
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
     def test_what_was_not_seen_has_no_weight(self) -> None:
         covariance, seen = self.covariances(), np.ones((3, 5, 2, 4), bool)
         seen[1, 2, 0, [0, 2]] = False
         seen[2, 4, 1] = False
-        found = _weights(covariance, seen, 10**9)
+        found = weigh(covariance, seen, 10**9)
         rest = [1, 3]
         part = (covariance[1, 2, 0] + self.ridge(covariance, seen)[0])[np.ix_(rest, rest)]
         expected = np.zeros((4, 4))
@@ -107,7 +104,7 @@ class TestWeights:
         draws, variance = 256, 0.5
         covariance = np.tile(variance * np.eye(2), (4, 10, 1, 1, 1))
         covariance[0, 0] = 0.0
-        found = _weights(covariance, np.ones((4, 10, 1, 2), bool), draws)
+        found = weigh(covariance, np.ones((4, 10, 1, 2), bool), draws)
         # Rows of which one in (draws / AVERAGE) is like the average: not infinitely sure.
         bound = (draws + AVERAGE) / (AVERAGE * variance * 39 / 40)
         assert 0 < found[0, 0, 0, 0, 0] <= bound
@@ -118,7 +115,7 @@ class TestWeights:
         """Three draws of four moments: a covariance without an inverse."""
         draws = np.random.default_rng(1).normal(size=(6, 8, 1, 4, 3))
         covariance = draws @ np.swapaxes(draws, -1, -2) / 3
-        values = np.linalg.eigvalsh(_weights(covariance, np.ones((6, 8, 1, 4), bool), 3))
+        values = np.linalg.eigvalsh(weigh(covariance, np.ones((6, 8, 1, 4), bool), 3))
         assert values.min() > 0
         assert values.max() < 50
 
@@ -130,7 +127,7 @@ def test_misfit_beyond_noise_widens_what_a_moment_is_trusted_by() -> None:
     mask = np.ones(residual.shape, bool)
     mask[:, ::2] = False
     residual[:, ::2] = 1e6
-    found = _inflation(residual * 0.1, np.full(residual.shape, 100.0), mask)
+    found = inflation(residual * 0.1, np.full(residual.shape, 100.0), mask)
     assert (found[:, :2] == 1).all()
     np.testing.assert_allclose(found[:, 2], 30, rtol=0.1)
 
