@@ -211,6 +211,7 @@ def test_residual_noise_grows_where_the_residuals_do() -> None:
     assert np.abs(np.mean(drawn, axis=(1, 2)) / [3.0, 0.5]).max() < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Recurrent, Causal])
 def test_a_pass_over_a_trajectory_is_the_same_as_step_by_step(kind: Any) -> None:
     model = kind(2, 1, 0)
