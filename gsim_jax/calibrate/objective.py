@@ -7,6 +7,7 @@ diagnosis: `members` points of the unit cube, each with its own panel of `chunk`
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -119,6 +120,17 @@ class Objective:
         """One panel for all members."""
         return repeat(panel, self.settings.members)
 
+    def scores_of(self, u: ArrayLike, data: Trajectories, key: ArrayLike) -> Iterator[Scores]:
+        """Scores of every member on a data set, one chunk of trajectories after the other.
+
+        Args:
+            u: float32[P, d] on the unit cube.
+            data: the trajectories.
+            key: as for `scores`.
+        """
+        for number, panel in enumerate(self.panels(data)):
+            yield self.scores(u, self.shared(panel), key, number * self.settings.chunk)
+
     def score_at(self, u: np.ndarray, data: Trajectories, words: np.ndarray) -> PointScore:
         """The score of one point on a data set.
 
@@ -129,18 +141,18 @@ class Objective:
         """
         settings = self.settings
         points = np.repeat(np.asarray(u)[None], settings.members, axis=0)
-        energy, count, panels = 0.0, 0.0, self.panels(data)
-        for number, panel in enumerate(panels):
-            scores = self.scores(points, self.shared(panel), words, number * settings.chunk)
+        energy, count, panels = 0.0, 0.0, 0
+        for scores in self.scores_of(points, data, words):
             part, valid = horizon_sums(scores)
             energy = energy + np.asarray(part, float)[:1]
             count = count + np.asarray(valid, float)[:1]
+            panels += 1
         weights = settings.plan.weights(settings.rows)
         score = overall(np.asarray(energy), np.asarray(count), weights)
         lanes = settings.members * self.replicates * len(settings.plan.tracks[0])
-        rows = settings.chunk * (settings.rows - 1) * len(panels)
+        rows = settings.chunk * (settings.rows - 1) * panels
         cost = float(self.simulator.cost) * lanes * rows
-        return PointScore(float(score[0]), settings.members * len(panels), cost)
+        return PointScore(float(score[0]), settings.members * panels, cost)
 
     def scoring(self, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
         """Scale float32[H, V] and weights float64[H] of a plan whose horizons are among ours."""

@@ -6,7 +6,7 @@ noise floor), so both are made here, with the objective that calibration has alr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -58,16 +58,13 @@ def draw_replicas(
         seed: the run's seed.
     """
     members = objective.settings.members
-    chunks = []
-    for index, panel in enumerate(objective.panels(data)):
-        shared, runs = objective.shared(panel), []
-        for call in range(-(-count // (members * SHOWN))):
-            keys = np.stack([named_words(seed, f"replicas {call}", p) for p in range(members)])
-            point = np.take(points, np.arange(members) + call * members, axis=0, mode="wrap")
-            scores = objective.scores(point, shared, keys, index * objective.settings.chunk)
-            runs.append(_apart(scores))
-        chunks.append(jax.tree.map(lambda *x: np.concatenate(x), *runs))
-    states, outputs = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *chunks)
+    runs = []
+    for call in range(-(-count // (members * SHOWN))):
+        keys = np.stack([named_words(seed, f"replicas {call}", p) for p in range(members)])
+        point = np.take(points, np.arange(members) + call * members, axis=0, mode="wrap")
+        pieces = [_apart(scores) for scores in objective.scores_of(point, data, keys)]
+        runs.append(jax.tree.map(lambda *x: np.concatenate(x, axis=1), *pieces))
+    states, outputs = jax.tree.map(lambda *x: np.concatenate(x), *runs)
 
     def after(first: np.ndarray, later: np.ndarray) -> np.ndarray:
         later = later[:count, : len(data), : data.rows - 1]
@@ -152,12 +149,7 @@ def score_data(objective: Objective, u: np.ndarray, data: Trajectories, seed: in
     members = objective.settings.members
     point = np.tile(u, (members, 1))
     keys = np.stack([named_words(seed, "rank", p) for p in range(members)])
-    parts = []
-    for index, panel in enumerate(objective.panels(data)):
-        scores = objective.scores(
-            point, objective.shared(panel), keys, index * objective.settings.chunk
-        )
-        parts.append(_over_members(scores))
+    parts = [_over_members(scores) for scores in objective.scores_of(point, data, keys)]
     joined = jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
     return jax.tree.map(lambda x: x[: len(data)], joined)
 
@@ -208,13 +200,8 @@ def plausible(
         batch = points[start : start + members - 1]
         tried = np.resize(np.concatenate([u[None], batch]), (members, len(u)))
         key = named_words(seed, "plausible", start)
-        parts = []
-        for index, panel in enumerate(objective.panels(data)):
-            first = index * objective.settings.chunk
-            scores = objective.scores(tried, objective.shared(panel), key, first)
-            parts.append((np.asarray(scores.energy, float), np.asarray(scores.valid)))
-        energy, valid = (np.concatenate(x, axis=1) for x in zip(*parts, strict=True))
-        shares = contributions(energy, valid, weights, units)
+        pieces = [_energies(scores) for scores in objective.scores_of(tried, data, key)]
+        shares = _shares(pieces, weights, units)
         for k in range(len(batch)):
             lead = shares[k + 1] - shares[0]
             if lead.mean() > IMPLAUSIBLE * standard_error(lead, units):
@@ -252,16 +239,16 @@ def gather(
     """
     weights = objective.settings.plan.weights(objective.settings.rows)
     scores = score_data(objective, u, data, seed)
-    parts = _parts(jax.tree.map(lambda x: x[None], scores), weights, len(data))[0]
+    parts = _shares([_energies(_single(scores))], weights, len(data))[0]
     part = thinned(objective, data, replicas)
     own = scores if part is data else score_data(objective, u, part, seed)
     if points is not None:
         points = plausible(objective, u, points, part, seed)
     drawn = draw_replicas(objective, u[None] if points is None else points, part, replicas, seed)
     null, null_scores = _null(objective, u, drawn, seed)
-    own_sums = _cell_sums(jax.tree.map(lambda x: x[None], own))
+    own_sums = _cell_sums(_single(own))
     # The floor of all data is what their score is above the floor of the part.
-    ahead = _parts(jax.tree.map(lambda x: x[None], own), weights, len(part))[0].mean()
+    ahead = _shares([_energies(_single(own))], weights, len(part))[0].mean()
     evidence = Evidence(
         horizons=objective.settings.plan.names,
         variables=tuple(output.label for output in objective.schema.outputs),
@@ -276,9 +263,21 @@ def gather(
     return evidence, drawn, parts
 
 
-def _parts(scores: Scores, weights: np.ndarray, units: int) -> np.ndarray:
-    """`contributions` of scores [P, n, T, ...]."""
-    energy, valid = np.asarray(scores.energy, float), np.asarray(scores.valid)
+def _single(scores: Scores) -> Scores:
+    """Scores [n, T, ...] as those of one member."""
+    return jax.tree.map(lambda x: x[None], scores)
+
+
+def _energies(scores: Scores) -> tuple[np.ndarray, np.ndarray]:
+    """Energy and validity on the host, [P, n, T, H]."""
+    return np.asarray(scores.energy, float), np.asarray(scores.valid)
+
+
+def _shares(
+    pieces: Sequence[tuple[np.ndarray, np.ndarray]], weights: np.ndarray, units: int
+) -> np.ndarray:
+    """`contributions` of all chunks of trajectories together, float64[P, U]."""
+    energy, valid = (np.concatenate(parts, axis=1) for parts in zip(*pieces, strict=True))
     return contributions(energy, valid, weights, units)
 
 
@@ -293,13 +292,11 @@ def _null(
     for start, index, panel in _replica_panels(objective, drawn):
         key = np.stack([named_words(seed, f"floor {start}", p) for p in range(len(point))])
         part = objective.scores(point, panel, key, index * objective.settings.chunk)
-        energies.setdefault(start, []).append((np.asarray(part.energy), np.asarray(part.valid)))
+        energies.setdefault(start, []).append(_energies(part))
         sums.setdefault(start, []).append(_cell_sums(part))
     floors, cells = [], []
     for start in sorted(sums):
-        energy = np.concatenate([e for e, _ in energies[start]], axis=1).astype(float)
-        valid = np.concatenate([v for _, v in energies[start]], axis=1)
-        floors.append(contributions(energy, valid, weights, len(drawn.like)))
+        floors.append(_shares(energies[start], weights, len(drawn.like)))
         cells.append({k: np.sum([part[k] for part in sums[start]], 0) for k in sums[start][0]})
     null = {k: np.concatenate([c[k] for c in cells])[:count] for k in cells[0]}
     return _cells(null), np.concatenate(floors)[:count].mean(axis=1)
