@@ -25,6 +25,7 @@ import click
 from rich.console import Console
 
 from benchmarks import _worlds
+from benchmarks._arguments import Numbers
 from gsim_jax.cli.reply import dumps, plain
 from gsim_jax.diagnose import next_state
 from gsim_jax.report import read_run
@@ -33,24 +34,7 @@ from gsim_jax.simulator.sandbox import Sandbox
 from gsim_jax.task import InputError, Problem, Task, load_task
 
 PATH = click.Path(path_type=Path)
-
-
-class Numbers(click.ParamType):
-    """Whole numbers with commas between."""
-
-    name = "numbers"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
-        """``1,7,20`` as a tuple."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            found = tuple(int(part) for part in value.split(","))
-        except ValueError:
-            found = ()
-        if not found or min(found) < 1:
-            self.fail(f"expected positive whole numbers such as 1,7,20; got {value!r}", param, ctx)
-        return found
+HORIZONS = Numbers("positive whole numbers such as 1,7,20", lambda found: min(found) >= 1)
 
 
 @dataclass(frozen=True)
@@ -75,7 +59,7 @@ class Asked:
               help="A parameter of --simulator; else its TRUTH or guess.")  # fmt: skip
 @click.option("--parameters", type=PATH, metavar="FILE", help="The same as a JSON object.")
 @click.option("--values", help="Variables of the clouds, with commas between.")
-@click.option("--horizons", type=Numbers(), default="1,7,20", show_default=True)
+@click.option("--horizons", type=HORIZONS, default="1,7,20", show_default=True)
 @click.option("--states", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--draws", type=click.IntRange(2), default=200, show_default=True,
               help="N, draws in a cloud (the paper's code has 200, its text 1,000).")  # fmt: skip

@@ -28,6 +28,7 @@ import pandas as pd
 from rich.console import Console
 
 from benchmarks import _posterior_c2st, _posterior_tasks
+from benchmarks._arguments import Numbers
 from gsim_jax.calibrate.fit import fit_posterior
 from gsim_jax.calibrate.store import describe
 from gsim_jax.cli.reply import dumps, plain
@@ -37,21 +38,7 @@ from gsim_jax.task import InputError, Problem
 PATH = click.Path(path_type=Path)
 DRAWS = 10_000
 RIVAL = Path(__file__).with_name("_sbi_rival.py")
-
-
-class Numbers(click.ParamType):
-    """Whole numbers with commas between."""
-
-    name = "numbers"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
-        """``1,2,3`` as a tuple."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(int(part) for part in value.split(","))
-        except ValueError:
-            self.fail(f"expected whole numbers such as 1,2,3; got {value!r}", param, ctx)
+NUMBERS = Numbers("whole numbers such as 1,2,3", bool)
 
 
 @dataclass(frozen=True)
@@ -76,12 +63,12 @@ class Asked:
 )
 @click.option("--task", multiple=True, type=click.Choice(list(_posterior_tasks.TASKS)),
               help="Tasks; all that DIR has references of by default.")  # fmt: skip
-@click.option("--observation", type=Numbers(), default="1,2,3", show_default=True)
+@click.option("--observation", type=NUMBERS, default="1,2,3", show_default=True)
 @click.option("--simulations", type=click.IntRange(1), help="A fixed budget, run once and stored.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True),
               help="Train online, on fresh simulations, so long.")  # fmt: skip
 @click.option("--reference", type=PATH, required=True, metavar="DIR")
-@click.option("--seeds", type=Numbers(), help="Seeds; by default that of gsim.")
+@click.option("--seeds", type=NUMBERS, help="Seeds; by default that of gsim.")
 @click.option("--ensemble", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=1, show_default=True,
               help="Rounds of truncation; above 1 each observation is fitted alone.")  # fmt: skip

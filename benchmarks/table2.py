@@ -23,6 +23,7 @@ import click
 from rich.console import Console
 
 from benchmarks import _worlds
+from benchmarks._arguments import Numbers
 from benchmarks._table2 import cells, markdown, paper, perform
 from benchmarks._table2.fitted import QUICK, Effort
 from benchmarks._table2.methods import Method, all_methods
@@ -34,24 +35,8 @@ from gsim_jax.task import InputError, Problem
 
 PATH = click.Path(path_type=Path)
 RESULTS = Path(__file__).with_name("results")
-
-
-class Numbers(click.ParamType):
-    """Whole numbers with commas between."""
-
-    name = "numbers"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
-        """``1,7,20`` as a tuple that begins with 1: one step is what the paper measures."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            found = sorted({int(part) for part in value.split(",")})
-        except ValueError:
-            found = []
-        if not found or found[0] != 1:
-            self.fail(f"expected whole numbers that begin with 1; got {value!r}", param, ctx)
-        return tuple(found)
+#: One step is what the paper measures.
+HORIZONS = Numbers("whole numbers that begin with 1", lambda found: min(found) == 1)
 
 
 class Names(click.ParamType):
@@ -103,7 +88,7 @@ class Asked:
 @click.option(
     "--states", type=click.IntRange(2), help="States per horizon: 300, or 100 with --quick."
 )
-@click.option("--horizons", type=Numbers(), default="1,7,20", show_default=True)
+@click.option("--horizons", type=HORIZONS, default="1,7,20", show_default=True)
 @click.option(
     "--workers",
     type=click.IntRange(1),
@@ -147,7 +132,7 @@ def bench(*, seed: int, out: Path | None, arguments: Sequence[str] = ()) -> dict
     methods, tasks = _methods(asked.methods), [_task(name) for name in asked.tasks]
     effort = QUICK if asked.quick else Effort()
     states = asked.states or effort.states
-    effort = replace(effort, states=states, horizons=asked.horizons)
+    effort = replace(effort, states=states, horizons=tuple(sorted(set(asked.horizons))))
     seeds = asked.seeds or (1 if asked.quick else 5)
     folder = asked.folder.resolve()
     found = _compute(asked, methods, tasks, seeds, effort, folder)
