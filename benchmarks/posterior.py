@@ -37,7 +37,7 @@ from gsim_jax.task import InputError, Problem
 
 PATH = click.Path(path_type=Path)
 DRAWS = 10_000
-RIVAL = Path(__file__).with_name("_sbi_rival.py")
+RIVAL = Path(__file__).resolve().with_name("_sbi_rival.py")
 NUMBERS = Numbers("whole numbers such as 1,2,3", bool)
 
 
@@ -219,8 +219,8 @@ def _rival(
             observed=observed.reshape(len(observed), -1), draws=DRAWS, **_plain_prior(task),
         )  # fmt: skip
         done = subprocess.run(
-            [str(asked.rival_python), str(RIVAL), str(source), str(target)],
-            capture_output=True, text=True, check=False,
+            [str(asked.rival_python.absolute()), str(RIVAL), str(source), str(target)],
+            capture_output=True, text=True, check=False, cwd=folder,  # where it leaves its logs
         )  # fmt: skip
         if done.returncode:
             last = done.stderr.strip().splitlines()[-1:] or ["no message"]

@@ -21,7 +21,7 @@ from scipy import stats
 from gsim_jax.task import InputError, Problem
 
 #: Levels of the central intervals whose coverage is counted.
-LEVELS = (0.5, 0.8, 0.95)
+LEVELS = (0.5, 0.8, 0.9, 0.95)
 #: Trials below which a report says that it sees little.
 FEW = 50
 

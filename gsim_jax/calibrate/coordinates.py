@@ -43,6 +43,8 @@ class Coordinates:
         locate: theta[n, d] -> y float32[n, d]; NaN outside of the prior's support.
         slope: theta[n, d] -> log |dy / dtheta| float32[n].
         source: what it was made from: a numpyro prior or a parameter space.
+        cells: number of values of integers and choices, 0 for continuous parameters; empty where
+            all are continuous.
     """
 
     bounded: tuple[bool, ...]
@@ -53,14 +55,33 @@ class Coordinates:
     locate: Callable[[Any], jax.Array]
     slope: Callable[[Any], jax.Array]
     source: Any
+    cells: tuple[int, ...] = ()
 
     @property
     def dimension(self) -> int:
         """Number of parameters d."""
         return len(self.bounded)
 
+    def whole_cells(self, y: np.ndarray, box: np.ndarray, cut: float) -> np.ndarray:
+        """A box whose ends lie on the edges of cells, where parameters are integers or choices.
+
+        Args:
+            y: float[n, d], draws.
+            box: float[2, d].
+            cut: share of the draws that may fall below the first cell and above the last.
+        """
+        box = np.array(box)
+        for k in np.flatnonzero(self.cells):
+            count = self.cells[k]
+            cell = np.clip(np.floor(y[:, k] * count), 0, count - 1)
+            first, last = np.quantile(cell, [cut, 1 - cut], method="nearest")
+            box[:, k] = first / count, (last + 1) / count
+        return box
+
     def from_box(self, inside: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
         """The point of a box low < y < high at shares `inside` of its prior mass per coordinate.
+
+        Integers and choices are left as they are: their coordinate is no share of a box.
 
         Args:
             inside: float32[..., d] in [0, 1].
@@ -80,7 +101,12 @@ class Coordinates:
             -ndtri(jnp.clip(above, tiny, 0.5)),
         )
         bent = jnp.clip(bent, low, high)
+        straight = jnp.where(self._whole(inside.shape), inside, straight)
         return jnp.where(bounded, straight, bent)
+
+    def _whole(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Which coordinates are integers or choices, bool of a shape[..., d]."""
+        return np.broadcast_to(np.asarray(self.cells or (0,) * self.dimension) > 0, shape)
 
     def to_box(self, y: jax.Array, low: jax.Array, high: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The inverse of `from_box` and its log |determinant|; NaN outside of the box.
@@ -100,6 +126,7 @@ class Coordinates:
         part = jnp.where(flip, ndtr(-low) - ndtr(-y), ndtr(y) - ndtr(low))
         share = jnp.where(bounded, (y - low) / (high - low), part / mass)
         rise = jnp.where(bounded, -jnp.log(high - low), norm.logpdf(y) - jnp.log(mass))
+        share, rise = (jnp.where(self._whole(y.shape), a, b) for a, b in ((y, share), (0.0, rise)))
         share = jnp.where((y >= low) & (y <= high), share, jnp.nan)
         return share, jnp.sum(rise, axis=-1)
 
@@ -290,7 +317,8 @@ def _of_space(space: ParameterSpace) -> Coordinates:
         return jnp.where(bounded, flat, jax.random.normal(second, (d,)))
 
     flags = tuple(bool(b) for b in bounded)
-    return Coordinates(flags, space.labels, True, draw, value, locate, slope, space)
+    cells = tuple(int(c) for c in space.cells)
+    return Coordinates(flags, space.labels, True, draw, value, locate, slope, space, cells)
 
 
 def unit_of(bounded: Any, y: jax.Array) -> jax.Array:

@@ -157,7 +157,11 @@ def fit(
     box = run.everything() if rounds > 1 else None
     gaps = any(bool(np.isnan(np.asarray(row)).any()) for row in rows)
     plan = Architecture(
-        run.bounded, shape, choose_embedding(embedding, shape, exchangeable), **architecture
+        run.bounded,
+        shape,
+        choose_embedding(embedding, shape, exchangeable),
+        cells=coordinates.cells,
+        **architecture,
     )
     posterior = run.round(0, plan, box, observed, gaps)
     for r in range(1, rounds):
@@ -217,7 +221,12 @@ class _Run:
     def _draw(self, key: jax.Array, box: jax.Array) -> jax.Array:
         if self.rounds == 1:
             return self.coordinates.draw(key)
-        return jax.random.uniform(key, (len(self.bounded),), minval=1e-7)
+        share = jax.random.uniform(key, (len(self.bounded),), minval=1e-7)
+        if not any(self.coordinates.cells):
+            return share
+        # Integers and choices keep their place, so that each value keeps its cell.
+        whole = np.asarray(self.coordinates.cells) > 0
+        return jnp.where(whole, box[0] + (box[1] - box[0]) * share, share)
 
     def _simulate(self, y: jax.Array, box: jax.Array, key: jax.Array) -> jax.Array:
         if self.rounds > 1:
@@ -358,7 +367,8 @@ class _Run:
         share = np.stack([np.clip(low - margin, 0, 1), np.clip(high + margin, 0, 1)])
         box = jnp.asarray(posterior.box)
         found = self.coordinates.from_box(jnp.asarray(share, jnp.float32), box[0], box[1])
-        return np.asarray(found, np.float32)
+        drawn = self.coordinates.from_box(jnp.asarray(inside, jnp.float32), box[0], box[1])
+        return self.coordinates.whole_cells(np.asarray(drawn), np.asarray(found, "f4"), _CUT)
 
     def _inside(self, posterior: Posterior, key: jax.Array) -> np.ndarray:
         return np.asarray(replace(posterior, box=None).sample_coordinates(key, _DRAWS))

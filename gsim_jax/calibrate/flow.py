@@ -8,17 +8,22 @@ linear regression. Layers that follow see what that one has centred, in alternat
 Variables stand in groups, and a group sees the groups before it. One variable per group is the
 autoregressive flow, whose sampling takes as many passes as there are variables; two groups are a
 coupling flow with two passes. One mask makes both.
+
+Integers and choices come first, in the first layer, with a table of probabilities each (`cells`);
+later layers leave them alone, and everything else is conditional on their values.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from gsim_jax.calibrate.cells import Table, cells_forward, cells_inverse, settled, table
 from gsim_jax.calibrate.splines import (
     Bell,
     Bins,
@@ -63,6 +68,8 @@ class FlowShape:
         width: hidden units of a conditioner.
         blocks: residual blocks of a conditioner.
         groups: groups of variables; 0 for one each, up to `MOST_GROUPS`.
+        cells: number of values of integers and choices, 0 for continuous variables; empty where
+            all are continuous.
     """
 
     bounded: tuple[bool, ...]
@@ -73,12 +80,19 @@ class FlowShape:
     width: int = 64
     blocks: int = 2
     groups: int = 0
+    cells: tuple[int, ...] = ()
+
+    @property
+    def discrete(self) -> np.ndarray:
+        """bool[d]: which variables are integers or choices."""
+        return np.asarray(self.cells or (0,) * len(self.bounded)) > 0
 
     def degrees(self, layer: int) -> np.ndarray:
         """Group of each variable in a layer, int[d] from 1 on; order turns from layer to layer."""
         d = len(self.bounded)
         groups = min(self.groups or MOST_GROUPS, d)
-        group = np.arange(d) * groups // d + 1
+        group = np.empty(d, int)
+        group[np.argsort(~self.discrete, kind="stable")] = np.arange(d) * groups // d + 1
         return group if layer % 2 == 0 else groups + 1 - group
 
 
@@ -157,7 +171,8 @@ class Layer(nnx.Module):
         """The layer `number` of a flow; number 0 takes the variables as they are."""
         d = len(shape.bounded)
         self.shape, self.number = shape, number
-        size = spline_size(shape.bins) + (2 if number == 0 else 0)
+        self.rows = max(shape.cells, default=0) if number == 0 else 0
+        size = spline_size(shape.bins) + (2 + self.rows if number == 0 else 0)
         degrees = shape.degrees(number)
         self.network = Conditioner(degrees, shape.context, size, shape.width, shape.blocks, random)
         if number == 0:
@@ -174,36 +189,39 @@ class Layer(nnx.Module):
 
     def _maps(
         self, values: jax.Array, ready: tuple[jax.Array, jax.Array], only: jax.Array | None = None
-    ) -> tuple[Bell | None, Bins]:
+    ) -> _Maps:
         """The maps of all variables, or of one, given the values before."""
-        bounded = np.asarray(self.shape.bounded)
+        bounded, discrete = np.asarray(self.shape.bounded), self.shape.discrete
         projected, straight = ready
+        picked = [jnp.asarray(discrete[:, None])]
         if self.number:
-            return None, spline_bins(self.network(2.0 * values - 1.0, projected, only))
+            centred = jnp.where(discrete[None], 0.0, 2.0 * values - 1.0)
+            bins = spline_bins(self.network(centred, projected, only))
+            return _Maps(None, bins, None, _only(picked, only)[0])
+        values = settled(values, self.shape.cells)
         centred = jnp.where(bounded[None], 2.0 * values - 1.0, values)
         params = self.network(centred, projected, only)
         degrees = self.shape.degrees(0)
         earlier = (degrees[:, None] < degrees).astype(np.float32)
         start = (straight + values @ (self.before[...] * earlier)).T
-        unit, inside = self.unit[...][:, None], jnp.asarray(bounded[:, None])
-        if only is not None:
-            start, unit, inside = (
-                jax.lax.dynamic_index_in_dim(array, only) for array in (start, unit, inside)
-            )
+        count = jnp.asarray(np.maximum(self.shape.cells or (1,), 1), jnp.float32)[:, None]
+        picked += [start, self.unit[...][:, None], jnp.asarray(bounded[:, None])]
+        is_discrete, start, unit, inside = _only(picked, only)
         # The network speaks of locations in units of the scale at the start.
         law = bell(start + params[-2] * unit, params[-1], inside)
-        return law, spline_bins(params[:-2])
+        rest, tables = params[:-2], None
+        if self.rows:
+            rest, logits = rest[self.rows :], rest[: self.rows]
+            (count,) = _only([count], only)
+            tables = table(logits, law, jnp.broadcast_to(count, logits.shape[1:]))
+        return _Maps(law, spline_bins(rest), tables, is_discrete)
 
     def forward(
         self, values: jax.Array, ready: tuple[jax.Array, jax.Array]
     ) -> tuple[jax.Array, jax.Array]:
         """Images float32[B, d] on the unit cube, and log |determinant| float32[B]."""
-        law, bins = self._maps(values, ready)
-        image, total = values.T, jnp.float32(0.0)
-        if law is not None:
-            image, total = bell_forward(law, image)
-        image, rise = spline(bins, image)
-        return image.T, jnp.sum(total + rise, axis=0)
+        image, rise = self._maps(values, ready).forward(values.T)
+        return image.T, jnp.sum(rise, axis=0)
 
     def inverse(self, image: jax.Array, ready: tuple[jax.Array, jax.Array]) -> jax.Array:
         """Values float32[B, d] of images; one pass per group."""
@@ -213,19 +231,57 @@ class Layer(nnx.Module):
 
         def one(turn: jax.Array, values: jax.Array) -> jax.Array:
             only = order[turn] if alone else None
-            wanted = image.T
-            if only is not None:
-                wanted = jax.lax.dynamic_index_in_dim(wanted, only)
-            law, bins = self._maps(values, ready, only)
-            found = spline_inverse(bins, wanted)
-            if law is not None:
-                found = bell_inverse(law, found)
+            (wanted,) = _only([image.T], only)
+            found = self._maps(values, ready, only).inverse(wanted)
             if only is not None:
                 return jax.lax.dynamic_update_index_in_dim(values, found[0], only, axis=1)
             return jnp.where(jnp.asarray(degrees)[None] == turn + 1, found.T, values)
 
         start = jnp.full_like(image, 0.5)
         return jax.lax.fori_loop(0, int(degrees.max()), one, start)
+
+
+def _only(arrays: list[jax.Array], which: jax.Array | None) -> list[jax.Array]:
+    """One row of each array, or all of them as they are."""
+    if which is None:
+        return arrays
+    return [jax.lax.dynamic_index_in_dim(array, which) for array in arrays]
+
+
+class _Maps(NamedTuple):
+    """The maps of one layer, variables on the axis before the last.
+
+    Attributes:
+        law: of the first layer.
+        bins: what follows it.
+        tables: of integers and choices, in the first layer.
+        discrete: bool[d, 1], which variables these are.
+    """
+
+    law: Bell | None
+    bins: Bins
+    tables: Table | None
+    discrete: jax.Array
+
+    def forward(self, values: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Images of values[d, B], and logs of the derivatives."""
+        image, total = values, jnp.zeros_like(values)
+        if self.law is not None:
+            image, total = bell_forward(self.law, image)
+        image, rise = spline(self.bins, image)
+        if self.tables is None:
+            others, none = values, jnp.zeros_like(rise)
+        else:
+            others, none = cells_forward(self.tables, values)
+        return jnp.where(self.discrete, others, image), jnp.where(self.discrete, none, total + rise)
+
+    def inverse(self, image: jax.Array) -> jax.Array:
+        """Values[d, B] of images."""
+        found = spline_inverse(self.bins, image)
+        if self.law is not None:
+            found = bell_inverse(self.law, found)
+        others = image if self.tables is None else cells_inverse(self.tables, image)
+        return jnp.where(self.discrete, others, found)
 
 
 class Flow(nnx.Module):

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from flax import nnx
 
+from gsim_jax.calibrate.cells import settled
 from gsim_jax.calibrate.embedding import Prepared, SetEmbedding, VectorEmbedding
 from gsim_jax.calibrate.flow import Flow, FlowShape
 from gsim_jax.calibrate.trajectory import TrajectoryEmbedding
@@ -38,6 +39,7 @@ class Architecture:
         width: hidden units of the flow's networks.
         blocks: residual blocks of the flow's networks.
         groups: groups of variables, see `FlowShape`.
+        cells: number of values of integers and choices, see `FlowShape`.
     """
 
     bounded: tuple[bool, ...]
@@ -51,6 +53,7 @@ class Architecture:
     width: int = 64
     blocks: int = 2
     groups: int = 0
+    cells: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -101,7 +104,7 @@ class Network(nnx.Module):
         self.embedding = build(plan.x, plan.masked, plan.context, plan.features, random)
         shape = FlowShape(
             plan.bounded, self.embedding.size, self.embedding.summary, plan.layers, plan.bins,
-            plan.width, plan.blocks, plan.groups,
+            plan.width, plan.blocks, plan.groups, plan.cells,
         )  # fmt: skip
         self.flow = Flow(shape, random)
 
@@ -137,18 +140,21 @@ def _regression(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Ridge regression of each variable on the summary and the variables of earlier groups."""
     count, d = y.shape
+    known = np.asarray(settled(y, shape.cells), float)
     weights, before = np.zeros((summary.shape[1], d)), np.zeros((d, d))
     centre, spread = np.zeros(d), np.zeros(d)
     degrees = shape.degrees(0)
     mean = summary.mean(0)
     for i in range(d):
         earlier = np.flatnonzero(degrees < degrees[i])
-        columns = np.concatenate([summary - mean, y[:, earlier] - y[:, earlier].mean(0)], axis=1)
+        columns = np.concatenate(
+            [summary - mean, known[:, earlier] - known[:, earlier].mean(0)], axis=1
+        )
         gram = columns.T @ columns + 1e-3 * count * np.eye(columns.shape[1])
         found = np.linalg.solve(gram, columns.T @ (y[:, i] - y[:, i].mean()))
         weights[:, i], before[earlier, i] = np.split(found, [summary.shape[1]])
         centre[i] = (
-            y[:, i].mean() - mean @ weights[:, i] - y[:, earlier].mean(0) @ before[earlier, i]
+            y[:, i].mean() - mean @ weights[:, i] - known[:, earlier].mean(0) @ before[earlier, i]
         )
         residual = y[:, i] - y[:, i].mean() - columns @ found
         spread[i] = max(residual.std(), 1e-4)

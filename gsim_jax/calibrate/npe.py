@@ -108,6 +108,45 @@ def given_columns(panel: Panel) -> np.ndarray:
     return np.where(exists[..., None], stacked, np.nan)
 
 
+def data_sets(
+    simulator: Any, schema: Schema, data: Trajectories
+) -> tuple[Coordinates, Callable[[jax.Array, jax.Array], jax.Array], np.ndarray]:
+    """What a neural posterior of a task is trained on.
+
+    Args:
+        simulator: a program or a native simulator.
+        schema: the task's schema.
+        data: n trajectories; gaps are allowed.
+
+    Returns:
+        The coordinates y of the parameters; (y, key) -> x float32[n, rows, V + C], a data set
+        shaped like the observed one, its scored variables and beside them the inputs that vary
+        (n = 1 loses its axis), all NaN where a lane failed; and the observed x.
+
+    Raises:
+        InputError: no parameters, or nothing observed behind the first rows.
+    """
+    space: ParameterSpace = simulator.parameters
+    if not space.dimension:
+        text = "npe: expected parameters to calibrate; the simulator declares none"
+        raise InputError((Problem("no-parameters", text),))
+    if not data.outputs_seen[:, 1:].any():
+        text = "npe: expected observations behind the first row; the data have none"
+        raise InputError((Problem("no-data", text),))
+    panel = build_panel(schema, data)
+    coordinates, columns = coordinates_of(space), given_columns(panel)
+
+    def simulate(y: jax.Array, key: jax.Array) -> jax.Array:
+        params = space.from_unit(unit_of(coordinates.bounded, y))
+        bits = jax.random.bits(key, (2,), jnp.uint32)
+        values = simulate_like(simulator, schema, params, panel, bits)
+        return _dress(values, jnp.asarray(columns))
+
+    outputs = np.where(data.outputs_seen, data.outputs, np.nan)
+    observed = np.asarray(_dress(jnp.asarray(outputs), jnp.asarray(columns)))
+    return coordinates, simulate, observed
+
+
 @dataclass(frozen=True)
 class NeuralPosterior:
     """A neural posterior as a calibrator of tasks: for programs without a likelihood.
@@ -157,24 +196,7 @@ class NeuralPosterior:
         Raises:
             InputError: no parameters, or nothing observed behind the first rows.
         """
-        space: ParameterSpace = simulator.parameters
-        if not space.dimension:
-            text = "npe: expected parameters to calibrate; the simulator declares none"
-            raise InputError((Problem("no-parameters", text),))
-        if not data.outputs_seen[:, 1:].any():
-            text = "npe: expected observations behind the first row; the data have none"
-            raise InputError((Problem("no-data", text),))
-        panel = build_panel(schema, data)
-        coordinates, columns = coordinates_of(space), given_columns(panel)
-
-        def simulate(y: jax.Array, key: jax.Array) -> jax.Array:
-            params = space.from_unit(unit_of(coordinates.bounded, y))
-            bits = jax.random.bits(key, (2,), jnp.uint32)
-            values = simulate_like(simulator, schema, params, panel, bits)
-            return _dress(values, jnp.asarray(columns))
-
-        outputs = np.where(data.outputs_seen, data.outputs, np.nan)
-        observed = np.asarray(_dress(jnp.asarray(outputs), jnp.asarray(columns)))
+        coordinates, simulate, observed = data_sets(simulator, schema, data)
         budget = self._budget(simulator, data)
         rounds = self.rounds or (2 if budget.online else 3)
         return fit(

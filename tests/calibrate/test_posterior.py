@@ -33,6 +33,16 @@ def simulate(theta: jax.Array, key: jax.Array) -> jax.Array:
     return theta + jnp.array([0.5, 1.0]) * jax.random.normal(key, (2,))
 
 
+_PLAIN = {"shape": [], "unit": "", "doc": ""}
+#: A share and an integer.
+INTEGER = ParameterSpace.from_json(
+    {
+        "a": {
+            "x": {"prior": "Uniform", "arguments": {"low": 0, "high": 1}, "guess": 0.5, **_PLAIN}
+        },
+        "b": {"k": {"prior": "Integer", "arguments": {"low": 1, "high": 8}, "guess": 4, **_PLAIN}},
+    }
+)
 OBSERVED = np.array([[1.0, -2.0], [0.0, 3.0]], np.float32)
 
 
@@ -212,11 +222,47 @@ class TestCoordinates:
         exact = -np.log(1.0 * np.log(100.0)) - np.log(2.0)
         np.testing.assert_allclose(found.slope(theta), [exact], atol=2e-2)
 
+    def test_boxes_of_integers_end_on_the_edges_of_cells(self) -> None:
+        found = coordinates_of(INTEGER)
+        assert found.cells == (0, 8)
+        y = jnp.array([[0.21, 0.3], [0.29, 0.6], [0.25, 0.4]])  # values 3, 5 and 4
+        box = found.whole_cells(np.asarray(y), np.array([[0.2, 0.1], [0.3, 0.9]]), 1e-3)
+        np.testing.assert_allclose(box, [[0.2, 2 / 8], [0.3, 5 / 8]])
+        share, rise = found.to_box(y, *jnp.asarray(box, jnp.float32))
+        np.testing.assert_allclose(share[:, 0], [0.1, 0.9, 0.5], atol=1e-4)
+        np.testing.assert_array_equal(share[:, 1], y[:, 1])
+        np.testing.assert_allclose(rise, -np.log(0.1), atol=1e-4)
+        np.testing.assert_allclose(found.from_box(share, *jnp.asarray(box)), y, atol=1e-6)
+
     @pytest.mark.parametrize("prior", PRIORS, ids=lambda prior: type(prior).__name__)
     def test_priors_are_described_in_plain_words(self, prior: dist.Distribution) -> None:
         again = restore(describe(prior) or {})
         theta = prior.sample(jax.random.key(0))
         np.testing.assert_allclose(again.log_prob(theta), prior.log_prob(theta), rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_probabilities_of_an_integer_are_the_exact_ones(rounds: int) -> None:
+    def noisy(theta: jax.Array, key: jax.Array) -> jax.Array:
+        first, second = jax.random.normal(key, (2, 1))
+        return jnp.concatenate([theta[1] + 0.7 * first, theta[0] + 0.1 * theta[1] + 0.2 * second])
+
+    observed = np.array([3.4, 0.8])
+    found = fit_posterior(
+        noisy, INTEGER, observed, jax.random.key(0), simulations=16_000, rounds=rounds
+    )
+    drawn = np.asarray(found.sample(jax.random.key(1), 20_000), float)
+    whole, share = np.arange(1, 9), np.linspace(0.0005, 0.9995, 1000)
+    likelihood = stats.norm.pdf(observed[0], whole, 0.7)[:, None] * stats.norm.pdf(
+        observed[1], share + 0.1 * whole[:, None], 0.2
+    )
+    exact = likelihood.sum(axis=1) / likelihood.sum()
+    counted = np.array([(drawn[:, 1] == value).mean() for value in whole])
+    np.testing.assert_allclose(counted, exact, atol=0.03)
+    for value in (3, 4):
+        given = likelihood[value - 1] / likelihood[value - 1].sum()
+        assert drawn[drawn[:, 1] == value, 0].mean() == pytest.approx(given @ share, abs=0.03)
 
 
 class TestBadInput:
