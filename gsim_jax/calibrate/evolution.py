@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 import evosax.algorithms
@@ -48,7 +48,8 @@ class Evolution:
             programs with `implied` on complete data), or "auto" (the latter where it exists).
         strategy: an evosax strategy that searches with a distribution: "CMA_ES", "Sep_CMA_ES",
             "MA_ES", "xNES", "SNES".
-        design: points of the first scan over the prior, as multiples of the members of a call.
+        design: points of the first scan over the prior, as multiples of the members of a call, at
+            most; as many multiples as parameters, but two at least.
         restarts: searches from different good points of the scan; the best of them goes on.
         explore: generations of the search at dimension 0, 2 more per dimension; every restart has
             a third as many before the best goes on.
@@ -116,7 +117,7 @@ class Evolution:
             )  # fmt: skip
         report(1.0)
         return _finish(
-            objective, energy, found.x, found.covariance,
+            objective, energy, found.x, found.covariance, score=found.score,
             history=tuple(search.history), warnings=found.warnings, exact=exact,
         )  # fmt: skip
 
@@ -156,6 +157,15 @@ def _strategy(name: str, members: int, dimension: int) -> tuple[Any, Any]:
     return strategy, params
 
 
+@partial(jax.jit, static_argnums=0)
+def _ask(strategy: Any, key: jax.Array, generation: Any, state: Any, params: Any) -> Any:
+    """The points of a generation, the state after, and the key for telling."""
+    ask, tell = jax.random.split(jax.random.fold_in(key, generation))
+    with jax.numpy_rank_promotion("allow"):  # evosax adds vectors to matrices
+        population, state = strategy.ask(ask, state, params)
+    return population, state, tell
+
+
 class _Climb:
     """One run of a strategy; what changes is its state."""
 
@@ -168,9 +178,9 @@ class _Climb:
 
     def step(self, fitness: Fitness) -> float:
         """One generation; its best fitness."""
-        ask, tell = jax.random.split(jax.random.fold_in(self.key, self.generation))
-        with jax.numpy_rank_promotion("allow"):  # evosax adds vectors to matrices
-            population, state = self.strategy.ask(ask, self.state, self.params)
+        population, state, tell = _ask(
+            self.strategy, self.key, self.generation, self.state, self.params
+        )
         self.population = np.asarray(population, float)
         values = fitness.quick(self.population, self.generation)
         worst = np.max(values, where=np.isfinite(values), initial=0.0)
@@ -236,10 +246,9 @@ class _Search:
     def _scan(self, starts: np.ndarray) -> list[np.ndarray]:
         """The best of the starts and of a Sobol design over the prior that are apart."""
         members = self.fitness.members
-        points = _scan_points(starts, self.plan.design * members, self.seed)
-        scores = np.concatenate(
-            [self.fitness.quick(batch, 0) for batch in np.split(points, self.plan.design)]
-        )
+        calls = min(self.plan.design, max(2, starts.shape[1]))
+        points = _scan_points(starts, calls * members, self.seed)
+        scores = np.concatenate([self.fitness.quick(batch, 0) for batch in np.split(points, calls)])
         order = np.argsort(scores, kind="stable")
         chosen = [points[order[0]]]
         for index in order[1:]:
@@ -261,15 +270,17 @@ def _finish(
     x: np.ndarray,
     covariance: np.ndarray,
     *,
+    score: float | None = None,
     history: tuple[float, ...] = (),
     warnings: tuple[str, ...] = (),
     exact: Any = None,
 ) -> Calibration:
     space, shape = objective.simulator.parameters, energy.forecasts.shape
     u = norm.cdf(x)
-    score = (
-        energy.at(x) if exact is None else float(exact.sample(np.tile(x, (exact.members, 1)))[0])
-    )
+    if exact is not None:
+        score = float(exact.sample(np.tile(x, (exact.members, 1)))[0])
+    elif score is None:
+        score = energy.at(x)
     # dw = (dw/du) phi(x) dx; discrete coordinates have slope 0.
     deviation = space.slopes(u) * norm.pdf(x) * np.sqrt(np.diag(covariance))
     calls = energy.forecasts.calls

@@ -27,8 +27,8 @@ _PILOT_NUMBERS = 1 << 25
 #: Share of a posterior that a truncation may cut off on each side of each coordinate, draws that
 #: its quantiles are read from, and how much of its width is added.
 _CUT, _DRAWS, _MARGIN = 1e-3, 4000, 0.1
-#: Steps per simulation of a fixed budget: few simulations are seen often, many a few times.
-_MOST_STEPS, _LEAST_EPOCHS, _MOST_EPOCHS = 4500, 10, 120
+#: Epochs over stored simulations: few simulations are seen often, many a few times.
+_LEAST_EPOCHS, _MOST_EPOCHS = 10, 120
 
 
 @dataclass(frozen=True)
@@ -353,7 +353,7 @@ class _Run:
             limits = train.Limits(steps, self._until(), self._tick)
             return train.train_online(estimator, recipe, self.source, flat, fixed, box, key, limits)
         per_epoch = max(len(stored[0]) // recipe.batch, 1)
-        epochs = int(np.clip(_MOST_STEPS // per_epoch, _LEAST_EPOCHS, _MOST_EPOCHS))
+        epochs = int(np.clip(recipe.steps // per_epoch, _LEAST_EPOCHS, _MOST_EPOCHS))
         limits = train.Limits(epochs, self._until(), self._tick)
         seed = _seed(self.key, 10 * number + 5, member)
         return train.train_stored(estimator, recipe, flat, fixed, stored, seed, limits)

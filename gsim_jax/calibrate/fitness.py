@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -68,14 +68,22 @@ class Energy:
         """From the coordinates of the search to the unit cube."""
         return norm.cdf(np.clip(x, -X_EDGE, X_EDGE))
 
-    def _sums(self, x: np.ndarray, piece: int, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        draws, _ = self.forecasts.draws(self.to_unit(x), piece, words)
-        energy, count = energies(draws, *self.forecasts.seen(piece), self.scale)
-        return np.asarray(energy, float), np.asarray(count, float)
+    def _sums(self, x: np.ndarray, pieces: Sequence[int], words: np.ndarray) -> list[Any]:
+        """Sums and numbers of terms of several pieces of the data, on the host."""
+        u = self.to_unit(x)
+        # Everything is on its way before anything is waited for.
+        started = [
+            energies(
+                self.forecasts.draws(u, piece, words)[0], *self.forecasts.seen(piece), self.scale
+            )
+            for piece in pieces
+        ]
+        return [tuple(np.asarray(part, float) for part in found) for found in started]
 
     def quick(self, x: np.ndarray, generation: int) -> np.ndarray:
         """One piece of the data per generation, in turn, with fresh words."""
-        energy, count = self._sums(x, generation % len(self.forecasts.panels), self.fresh())
+        piece = generation % len(self.forecasts.panels)
+        ((energy, count),) = self._sums(x, [piece], self.fresh())
         return overall(energy.sum(axis=1), count.sum(axis=0), self.weights)
 
     def sample(self, x: np.ndarray) -> np.ndarray:
@@ -103,8 +111,7 @@ class Energy:
         """
         forecasts = self.forecasts
         pieces = int(np.clip(OPERATIONS / forecasts.operations, 1, len(forecasts.panels)))
-        parts = [self._sums(x, piece, words) for piece in range(pieces)]
-        energy, count = zip(*parts, strict=True)
+        energy, count = zip(*self._sums(x, range(pieces), words), strict=True)
         kept = forecasts.count
         return np.concatenate(energy, axis=1)[:, :kept], np.concatenate(count)[:kept]
 

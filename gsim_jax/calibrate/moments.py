@@ -6,7 +6,7 @@ the estimating equation sum J' W (phi_observed - E phi) = 0, the best one that i
 (Godambe and Thompson, 1989, Journal of Statistical Planning and Inference 22, section 2; McFadden,
 1989, Econometrica 57, for simulated expectations). For laws of one exponential family in phi, such
 as binomial draws that two rows reveal, it is the likelihood's own equation: no efficiency is lost,
-where scores with fixed scales lose some. It is solved by Gauss-Newton steps.
+where scores with fixed scales lose some. It is solved by Gauss-Newton steps (`gauss_newton`).
 
 J and E phi are simulated, with different words, so that noise makes the equation neither biased nor
 its information too large. J is an instrument: it need not be exact to keep the equation unbiased,
@@ -17,7 +17,8 @@ less noisy than derivatives row by row.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -27,22 +28,17 @@ import numpy as np
 from scipy.linalg import hadamard
 
 from gsim_jax.calibrate.forecasts import Forecasts
-from gsim_jax.calibrate.score import FEW, covariance_of_mean
-from gsim_jax.calibrate.weights import AVERAGE, LEAST, RIDGE, inflation, weigh
+from gsim_jax.calibrate.score import FEW
+from gsim_jax.calibrate.weights import LEAST, RIDGE, inflation, pooling, weigh
 from gsim_jax.simulator.panel import Panel
 
-#: Half-width of a cloud in standard errors: the noise of simulated slopes falls with it.
-WIDTH = 8.0
 #: Up to so many variables, products of two are regressors of the slopes.
 FEW_VARIABLES = 6
+#: Up to so many variables, products of moments are summed entry by entry.
+FEW_PRODUCTS = 4
 #: Moments of a draw beyond this many scales are cut off: it tells that something is far off, and
 #: how far has no say.
 REACH = 1e3
-#: Longest step, in axes of the cloud: beyond, slopes are no longer known.
-LONGEST = 2.0
-#: Pseudo-units of the model's own information in the spread of the units' slopes, plus 2 per
-#: parameter: a few trajectories say little about their own covariance.
-PSEUDO = 10.0
 
 
 @dataclass(frozen=True)
@@ -127,15 +123,28 @@ def _pilot(draws: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
     Returns:
         Their mean float32[n, T, V, H] and the covariance of phi float32[n, T, H, 2 V, 2 V].
     """
-    values = jnp.moveaxis(draws, 0, -1)
-    values = values.reshape(*values.shape[:-2], -1)  # [n, T, V, H, P R]
-    fine = jnp.isfinite(values)
-    count = jnp.maximum(jnp.sum(fine, -1), 1)
-    mean = jnp.sum(jnp.where(fine, values, 0.0), -1) / count
-    centred = jnp.where(fine, _standard(values, mean[..., None], scale[:, :, None]), 0.0)
-    phi = jnp.concatenate([centred, centred**2], axis=2)  # [n, T, 2 V, H, K]
-    phi = phi - jnp.mean(phi, -1, keepdims=True)
-    return mean, jnp.einsum("ntahk,ntbhk->nthab", phi, phi) / phi.shape[-1]
+    draws_of = (0, -1)
+    fine = jnp.isfinite(draws)
+    count = jnp.maximum(jnp.sum(fine, draws_of), 1)
+    mean = jnp.sum(jnp.where(fine, draws, 0.0), draws_of) / count
+    centred = jnp.where(fine, _standard(draws, mean[..., None], scale[:, :, None]), 0.0)
+    number = draws.shape[0] * draws.shape[-1]
+    if draws.shape[3] > FEW_PRODUCTS:
+        phi = jnp.concatenate([centred, centred**2], axis=3)
+        phi = phi - jnp.mean(phi, draws_of, keepdims=True)
+        return mean, jnp.einsum("pntahr,pntbhr->nthab", phi, phi) / number
+    # Matrices this small are multiplied faster entry by entry.
+    columns = [centred[:, :, :, v] for v in range(draws.shape[3])]
+    columns += [column**2 for column in columns]
+    means = [jnp.mean(column, draws_of) for column in columns]
+    size = len(columns)
+    entries = {
+        (a, b): jnp.mean(columns[a] * columns[b], draws_of) - means[a] * means[b]
+        for a in range(size)
+        for b in range(a + 1)
+    }
+    rows = [[entries[max(a, b), min(a, b)] for b in range(size)] for a in range(size)]
+    return mean, jnp.stack([jnp.stack(row, -1) for row in rows], -2)
 
 
 def equation(
@@ -147,7 +156,7 @@ def equation(
     weights: np.ndarray,
     passes: int,
     fresh: Callable[[], np.ndarray],
-    pieces: int | None = None,
+    pieces: Sequence[int] | None = None,
 ) -> Equation:
     """Simulates the estimating equation around a centre.
 
@@ -160,7 +169,7 @@ def equation(
         weights: float64[H], how much a forecast of each horizon counts.
         passes: number of passes with words of their own, at least 2.
         fresh: gives uint32[2], new words with every call.
-        pieces: use only so many pieces of the data.
+        pieces: numbers of the pieces of the data to look at, rising; all by default.
 
     Returns:
         The equation at the centre.
@@ -174,36 +183,68 @@ def equation(
     keys = [np.stack([fresh() for _ in range(copy[-1] + 1)])[copy] for _ in range(passes)]
     keys = [np.split(each, len(batches)) for each in keys]
     own = np.stack([[fresh() for _ in range(members)] for _ in range(2)])
-    rows, misfit = [], []
-    for piece in range(pieces or len(forecasts.panels)):
-        pilot = _pilot_of(forecasts, piece, middle, own, by_variable, scale)
-        slopes = []
-        for of_pass in keys:
-            sums = []
-            for batch, words, z in zip(batches, of_pass, signs, strict=True):
-                drawn, _ = forecasts.draws(batch, piece, words)
-                sums.append(_contrasts(drawn, pilot.pivot, by_variable, z))
-            slope = sum(np.asarray(part, float) for part in sums) / len(points)
-            slopes.append(
-                np.einsum(
-                    "nthq,nthf,nthfd->hqfd", pilot.known, pilot.precision, slope, optimize=True
-                )
+    pieces = range(len(forecasts.panels)) if pieces is None else pieces
+
+    def simulate(piece: int) -> _Simulated:
+        drawn, _ = forecasts.draws(middle, piece, own[0])
+        pivot, covariance = _pilot(drawn, by_variable)
+        # Weights and mean from the same draws would go together wherever draws are skewed.
+        again, _ = forecasts.draws(middle, piece, own[1])
+        mean = _contrasts(again, pivot, by_variable, np.full((members, 1), 1 / members))
+        sums = [
+            [
+                _contrasts(forecasts.draws(batch, piece, words)[0], pivot, by_variable, z)
+                for batch, words, z in zip(batches, of_pass, signs, strict=True)
+            ]
+            for of_pass in keys
+        ]
+        return _Simulated(pivot, covariance, mean, sums, drawn.shape[0] * drawn.shape[-1])
+
+    rows, misfit, ahead = [], [], simulate(pieces[0])
+    for piece, later in itertools.zip_longest(pieces, pieces[1:]):
+        # The device simulates the next piece while this one is evaluated here.
+        simulated, ahead = ahead, ahead if later is None else simulate(later)
+        pilot = _pilot_of(forecasts, piece, simulated, by_variable, scale)
+        slopes = [
+            np.einsum(
+                "nthq,nthf,nthfd->hqfd", pilot.known, pilot.precision,
+                sum(np.asarray(part, float) for part in of_pass) / len(points), optimize=True,
             )
+            for of_pass in simulated.sums
+        ]  # fmt: skip
         inverse = pilot.inverse * weights[:, None, None]
         rows.append(_Rows(pilot.known, pilot.precision, inverse, pilot.residual, np.stack(slopes)))
         misfit.append(np.log(pilot.misfit).mean())
-    return replace(_assemble(rows, forecasts.count), misfit=float(np.exp(np.mean(misfit))))
+    chunk = forecasts.shape.chunk
+    count = sum(min(chunk, forecasts.count - piece * chunk) for piece in pieces)
+    return replace(_assemble(rows, count), misfit=float(np.exp(np.mean(misfit))))
+
+
+class _Simulated(NamedTuple):
+    """What the device makes of one piece of the data.
+
+    Attributes:
+        pivot: float32[n, T, V, H], means of draws at the centre.
+        covariance: float32[n, T, H, 2 V, 2 V] of their moments.
+        mean: float32[n, T, H, 2 V, 1], mean moments of other draws.
+        sums: by pass and call the contrasts of the design, float32[n, T, H, 2 V, d].
+        sample: number of draws behind each covariance.
+    """
+
+    pivot: jax.Array
+    covariance: jax.Array
+    mean: jax.Array
+    sums: list[list[jax.Array]]
+    sample: int
 
 
 class _Pilot(NamedTuple):
     """What draws at the centre say about one piece of the data; fields as in `_Rows`.
 
     Attributes:
-        pivot: float32[n, T, V, H], means of the draws.
         misfit: float64[H, F], see `inflation`.
     """
 
-    pivot: jax.Array
     known: np.ndarray
     precision: np.ndarray
     inverse: np.ndarray
@@ -214,24 +255,17 @@ class _Pilot(NamedTuple):
 def _pilot_of(
     forecasts: Forecasts,
     piece: int,
-    middle: np.ndarray,
-    own: np.ndarray,
+    simulated: _Simulated,
     by_variable: np.ndarray,
     scale: np.ndarray,
 ) -> _Pilot:
-    """Residuals, weights and regressors of a piece, at the centre `middle` with words `own`."""
-    members = len(middle)
-    drawn, _ = forecasts.draws(middle, piece, own[0])
-    pivot, found = _pilot(drawn, by_variable)
-    # Weights and mean from the same draws would go together wherever draws are skewed.
-    again, _ = forecasts.draws(middle, piece, own[1])
-    average = np.full((members, 1), 1 / members)
-    mean = np.asarray(_contrasts(again, pivot, by_variable, average), float)[..., 0]
+    """Residuals, weights and regressors of a piece, at the centre."""
+    pivot, sample = simulated.pivot, simulated.sample
+    mean = np.asarray(simulated.mean, float)[..., 0]
     target, seen = forecasts.seen(piece)
     mask = np.moveaxis(np.asarray(seen), 2, 3)  # [n, T, H, V]
     mask = np.concatenate([mask, mask], axis=-1)
-    covariance = np.asarray(found, float)
-    sample = drawn.shape[0] * drawn.shape[-1]
+    covariance = np.asarray(simulated.covariance, float)
     observed = np.asarray(_observed(target, pivot, by_variable), float)
     residual = np.where(mask, observed - mean, 0.0)
     known = _known(forecasts.panels[piece], np.asarray(pivot, float), covariance, scale)
@@ -239,10 +273,11 @@ def _pilot_of(
     variance = np.diagonal(covariance, axis1=-2, axis2=-1)
     typical = np.mean(variance, axis=(0, 1), keepdims=True)
     ridge = RIDGE * np.maximum(typical, LEAST)
-    precision = 1.0 / (variance + AVERAGE / sample * typical + ridge)
+    pooled = pooling(covariance, mask, sample)
+    precision = 1.0 / ((1.0 - pooled) * variance + pooled * typical + ridge)
     worse = inflation(residual, precision, mask)
-    wider = covariance * worse[..., :, None] * worse[..., None, :]
-    return _Pilot(pivot, known, precision, weigh(wider, mask, sample), residual, worse)
+    wider = covariance + ((worse**2 - 1.0) * variance)[..., None] * np.eye(variance.shape[-1])
+    return _Pilot(known, precision, weigh(wider, mask, sample, pooled), residual, worse)
 
 
 class _Rows(NamedTuple):
@@ -333,63 +368,3 @@ def _information(rows: list[_Rows], slopes: np.ndarray) -> np.ndarray:
         total += squared(row.known, row.inverse, slopes.sum(axis=0))
         total -= sum(squared(row.known, row.inverse, slope) for slope in slopes)
     return (total + total.T) / 2 / (passes * (passes - 1))
-
-
-def solve(
-    found: Equation,
-    centre: np.ndarray,
-    shape: np.ndarray,
-    trajectories: int,
-    reach: float = LONGEST,
-) -> tuple[np.ndarray, np.ndarray]:
-    """One Gauss-Newton step with the prior, and the covariance of where it leads.
-
-    Args:
-        found: the equation.
-        centre: float64[d], in coordinates in which the prior is standard normal.
-        shape: float64[d, d].
-        trajectories: number of trajectories behind the units.
-        reach: longest step per axis of the cloud.
-
-    Returns:
-        The step float64[d] and the covariance float64[d, d], both in x: mean and covariance of
-        what slope = A z + error says together with the prior, A = J'WJ. The error's covariance is
-        that of the units' slopes, which allows for a wrong structure (a sandwich estimate), plus
-        the simulation's noise: directions that drown in it are left to the prior.
-    """
-    values, vectors = np.linalg.eigh(found.information)
-    # A sum of squares is not negative: what is shows how much of the rest is noise.
-    floor = 2.0 * max(0.0, -float(values.min()))
-    information = (vectors * np.where(values > floor, values, 0.0)) @ vectors.T
-    number = len(found.units)
-    spread = number**2 * covariance_of_mean(found.units, trajectories) - found.noise
-    independent = number if trajectories >= FEW else number / 3
-    pseudo = PSEUDO + 2 * len(centre)
-    spread = (independent * spread + pseudo * information) / (independent + pseudo)
-    # Noise must not make an error vanish.
-    values, vectors = np.linalg.eigh(spread - information / 4)
-    spread = information / 4 + (vectors * np.maximum(values, 0.0)) @ vectors.T + found.noise
-    tiny = 1e-9 * max(float(np.trace(spread)), 1e-9) * np.eye(len(centre))
-    gain = np.linalg.solve(spread + tiny, information)
-    prior = shape.T @ shape
-    covariance = np.linalg.inv(information @ gain + prior)
-    step = covariance @ (gain.T @ found.slope - shape.T @ centre)
-    # Axis by axis: one that the data say nothing about must not hold up the others.
-    step = np.clip(step, -reach, reach)
-    covariance = shape @ covariance @ shape.T
-    return shape @ step, (covariance + covariance.T) / 2
-
-
-def cloud_shape(covariance: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Axes of a cloud of `WIDTH` standard errors: x = centre + shape z, float64[d, d].
-
-    Parameters that make up for one another have a long and narrow error ellipse. A cloud that is
-    no ellipse is either too narrow along it or far too wide across it.
-
-    Args:
-        covariance: float64[d, d] of x, from the search or from the last step.
-        low: the shortest half-axis.
-        high: the longest one.
-    """
-    values, vectors = np.linalg.eigh(covariance)
-    return vectors * np.clip(WIDTH * np.sqrt(np.maximum(values, 0.0)), low, high)

@@ -32,11 +32,13 @@ class Refined:
         x: float64[d], coordinates of the search.
         covariance: float64[d, d]; 0 for discrete coordinates.
         warnings: sentences about what went wrong.
+        score: mean energy score there, where it is known already.
     """
 
     x: np.ndarray
     covariance: np.ndarray
     warnings: tuple[str, ...] = ()
+    score: float | None = None
 
 
 def neighbours(x: np.ndarray, coordinate: int, cells: int, most: int) -> np.ndarray:

@@ -31,8 +31,9 @@ from gsim_jax.simulator.parameters import EDGE, ParameterSpace
 from gsim_jax.simulator.predict import first_state, with_reports
 from gsim_jax.task import InputError, Problem, Schema, Trajectories, output_vector
 
-#: Counted operations that simulating for one fit may take; expensive programs get fewer data sets.
-MOST_COST = 5e10
+#: Counted operations that simulating for one fit may take where every step of the training
+#: simulates afresh, and where data sets are stored; of very expensive programs there are fewer.
+AFRESH, STORED = 5e10, 1.5e12
 #: Fewest data sets of a fit, whatever they cost.
 LEAST = 2048
 
@@ -155,7 +156,7 @@ class NeuralPosterior:
         simulations: data sets simulated where they are cheap: every step of the training makes
             its own.
         stored: data sets simulated once and stored where `simulations` of them cost more than
-            `MOST_COST`; fewer of very expensive programs.
+            `AFRESH`; fewer of very expensive programs.
         rounds: rounds of truncation; by default two, and three of stored simulations.
         seconds: limit of the wall time; with it results depend on the machine.
         ensemble: networks.
@@ -170,7 +171,7 @@ class NeuralPosterior:
     seconds: float | None = None
     ensemble: int = 1
     draws: int = 4000
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: Recipe = field(default_factory=lambda: Recipe(steps=9000))
 
     def posterior(
         self,
@@ -209,9 +210,9 @@ class NeuralPosterior:
     def _budget(self, simulator: Any, data: Trajectories) -> Budget:
         # Counted cost, not the clock, decides: the same answer on every machine.
         each = float(simulator.cost) * max(len(data), 1) * max(data.rows - 1, 1)
-        affordable = int(MOST_COST // max(each, 1.0))
-        if affordable >= self.simulations:
+        if self.simulations * each <= AFRESH:
             return Budget(self.simulations, self.seconds, online=True)
+        affordable = int(STORED // max(each, 1.0))
         return Budget(min(self.stored, max(affordable, LEAST)), self.seconds, online=False)
 
     def calibrate(

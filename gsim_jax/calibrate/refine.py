@@ -13,23 +13,24 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gsim_jax.calibrate.fitness import X_EDGE, Energy
-from gsim_jax.calibrate.moments import LONGEST, cloud_shape, design, equation, solve
+from gsim_jax.calibrate.gauss_newton import Look, cloud_shape, join, longest, solve
+from gsim_jax.calibrate.moments import Equation, design, equation
 from gsim_jax.calibrate.newton import Refined, neighbours
-from gsim_jax.calibrate.score import FEW, standard_error
+from gsim_jax.calibrate.score import FEW, overall, standard_error
 
 #: Half-axes of the first cloud and of later ones, in x.
-FIRST, LATER = (0.1, 0.3), (0.002, 0.15)
+FIRST, LATER = (0.1, 0.3), (0.002, 0.3)
 #: A step of fewer standard errors per parameter than this stays where moments are all but linear.
-NEAR = 2.0
+NEAR = 2.5
 #: As long as a step leaves less than this share of the misfit, the point is still far off.
 SETTLED = 0.8
 #: Noise of the simulation that is accepted, in standard errors of the data.
 NOISE = 0.25
 #: Counted operations of all steps together; the part of the data that first steps look at.
-OPERATIONS, PART = 1.2e11, 0.15
-#: A program so expensive that those are used up by one step on all data gets so many such steps'
-#: worth instead: first steps on a part of the data, and one on all of it.
-LOOKS = 2.5
+OPERATIONS, PART = 1.2e11, 1 / 7
+#: A program so expensive that fewer looks at all data use those up gets so many looks' worth, and
+#: looks at one part after the other.
+LOOKS = 1.8
 #: What fits the moments may be worse by the energy score by so many standard errors of the data.
 #: More says that the structure is wrong, and then the score that ranks structures decides.
 WORSE = 2.0
@@ -81,14 +82,14 @@ def refine(
         x, covariance = _solve(energy, settled, free, shape, steps, passes, progress)
         centre = settled
     total[np.ix_(free, free)] = covariance
-    warnings: tuple[str, ...] = ()
-    if _worse(energy, x, centre):
-        x = centre
-        warnings = (
-            "the parameters that fit the first two moments forecast worse than those the search "
-            "found, which were kept; the structure misses something, and errors are rough",
-        )
-    return Refined(x, total, warnings)
+    worse, scores = _worse(energy, x, centre)
+    if not worse:
+        return Refined(x, total, (), scores[0])
+    text = (
+        "the parameters that fit the first two moments forecast worse than those the search found, "
+        "which were kept; the structure misses something, and errors are rough"
+    )
+    return Refined(centre, total, (text,), scores[1])
 
 
 def _solve(
@@ -102,8 +103,10 @@ def _solve(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gauss-Newton steps; the point and the covariance of its free part.
 
-    Once a step is short, its end and those of later steps differ by the simulation's noise only,
-    and they are averaged until that noise is small.
+    First steps look at a part of the data. Once a step is short, its end and those of later steps,
+    on all data, differ by the simulation's noise only, and they are averaged until that noise is
+    small. Where a step on all data is too expensive, steps look at one part after the other, and
+    the equations of the last few, which are all of the data, are solved together.
     """
     forecasts, x, number = energy.forecasts, centre.copy(), 2
     embed = np.eye(len(centre))[:, free]
@@ -113,8 +116,9 @@ def _solve(
     calls = _calls(energy, free)
     least = full * (2 + 2 * calls)  # one look at all data
     covariance, left = shape @ shape.T, max(OPERATIONS, LOOKS * least)
+    expensive, looks = LOOKS * least > OPERATIONS, _Looks(len(forecasts.panels))
     for _ in range(steps):
-        whole = near.reached or left < least + PART * least
+        whole = not expensive and (near.reached or left < (1 + PART) * least)
         part = 1.0 if whole else PART
         # With what is left, in the first steps with a part of it; but one look is always taken.
         most = (left if whole else left / 8) / (part * full)
@@ -122,25 +126,58 @@ def _solve(
         left -= part * full * (2 + number * calls)
         found = equation(
             forecasts, energy.to_unit, x, embed @ shape, energy.scale, weights, number,
-            energy.fresh, int(np.ceil(part * len(forecasts.panels))),
+            energy.fresh, looks.next(part, expensive),
         )  # fmt: skip
+        if expensive:
+            found = looks.add(Look(found, x[free], shape, part), near.reached)
         step, covariance = solve(found, x[free], shape, forecasts.count)
         end = np.clip(x[free] + step, -X_EDGE, X_EDGE)
         progress.tick()
         noise = _noise(found.noise, found.information, shape)
         short = _length(step, covariance) < NEAR * np.sqrt(len(free))
         # Errors are wide where moments misfit: what looks short then may be one step of many.
-        short &= bool(np.abs(np.linalg.solve(shape, step)).max() < 0.999 * LONGEST)
+        short &= not _cut(step, covariance, shape)
         short &= found.misfit == 1.0 or found.misfit > SETTLED * misfit
         misfit = found.misfit
         x[free] = near.add(end, noise) if short and whole else end
         near.reached |= short
-        if near.noise < NOISE or (whole and left < least):
+        if expensive:
+            done = left < PART * least or (looks.all and noise < NOISE)
+        else:
+            done = near.noise < NOISE or (whole and left < least)
+        if done:
             break
         # The variance of what is simulated falls with the passes.
         number = int(np.clip(2 * np.ceil(number * (noise / NOISE) ** 2 / 2), 2, passes))
         shape = cloud_shape(covariance, *LATER)
     return x, covariance
+
+
+class _Looks:
+    """Looks at parts of the data in turn."""
+
+    def __init__(self, pieces: int) -> None:
+        self.pieces, self.seen = pieces, 0
+        self.kept: list[Look] = []
+
+    @property
+    def all(self) -> bool:
+        """Whether those that are kept have looked at all data."""
+        return sum(each.share for each in self.kept) > 1 - PART / 2
+
+    def next(self, part: float, turn: bool) -> list[int]:
+        """Numbers of the pieces of the next look."""
+        count = int(np.ceil(part * self.pieces))
+        found = np.sort((self.seen + np.arange(count)) % self.pieces).tolist()
+        self.seen += count if turn else 0
+        return found
+
+    def add(self, look: Look, near: bool) -> Equation:
+        """The equation of the last looks together, at most all of the data; of one while far."""
+        self.kept = [*self.kept, look] if near else [look]
+        while sum(each.share for each in self.kept) > 1 + PART / 2:
+            self.kept = self.kept[1:]
+        return join(self.kept)
 
 
 def _calls(energy: Energy, free: np.ndarray) -> int:
@@ -172,6 +209,14 @@ def _length(step: np.ndarray, covariance: np.ndarray) -> float:
     return float(np.sqrt(step @ np.linalg.solve(covariance + 1e-12 * np.eye(len(step)), step)))
 
 
+def _cut(step: np.ndarray, covariance: np.ndarray, shape: np.ndarray) -> bool:
+    """Whether a step was cut off though it is long in standard errors."""
+    back = np.linalg.inv(shape)
+    along, spread = np.abs(back @ step), back @ covariance @ back.T
+    errors = np.sqrt(np.diag(spread))
+    return bool(np.any((along > 0.999 * longest(spread)) & (along > NEAR * errors)))
+
+
 def _noise(noise: np.ndarray, information: np.ndarray, shape: np.ndarray) -> float:
     """Standard deviation that simulation adds to the point, in errors, averaged over axes."""
     whole = information + shape.T @ shape
@@ -194,13 +239,20 @@ def _discrete(energy: Energy, x: np.ndarray, cells: np.ndarray) -> np.ndarray:
     return x
 
 
-def _worse(energy: Energy, x: np.ndarray, other: np.ndarray) -> bool:
-    """Whether x forecasts the data worse than another point, beyond the data's own noise."""
+def _worse(energy: Energy, x: np.ndarray, other: np.ndarray) -> tuple[bool, tuple[float, float]]:
+    """Whether x forecasts the data worse than another point, beyond the data's own noise.
+
+    Returns:
+        That, and the scores of both.
+    """
     half = energy.members // 2
     points = np.repeat(np.stack([x, other]), half, axis=0)
     words = np.stack([energy.fresh() for _ in range(half)])
     energies, count = energy.by_trajectory(points, np.concatenate([words, words]))
     share = energy.weights / np.maximum(count.sum(axis=0), 1)
-    lead = ((energies[:half] - energies[half:]).mean(axis=0) * share).sum(axis=1)
+    both = np.stack([energies[:half].mean(axis=0), energies[half:].mean(axis=0)])
+    lead = ((both[0] - both[1]) * share).sum(axis=1)
     units = len(lead)
-    return units >= FEW and bool(lead.sum() > WORSE * units * standard_error(lead, units))
+    worse = units >= FEW and bool(lead.sum() > WORSE * units * standard_error(lead, units))
+    own, others = overall(both.sum(axis=1), count.sum(axis=0), energy.weights).tolist()
+    return worse, (own, others)

@@ -46,6 +46,7 @@ class Recipe:
         average: decay of the exponential moving average of the weights, which is what is kept.
         clip: largest norm of a gradient.
         warm: share of the training that warms up.
+        steps: about as many gradient steps are taken on stored simulations, in 10 to 120 epochs.
     """
 
     batch: int = 128
@@ -54,6 +55,7 @@ class Recipe:
     average: float = 0.998
     clip: float = 5.0
     warm: float = 0.03
+    steps: int = 4500
 
 
 class State(NamedTuple):

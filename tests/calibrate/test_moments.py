@@ -13,14 +13,9 @@ from scipy.stats import norm
 
 from gsim_jax import sampling
 from gsim_jax.calibrate.fitness import Energy
-from gsim_jax.calibrate.moments import (
-    WIDTH,
-    Equation,
-    cloud_shape,
-    design,
-    solve,
-)
-from gsim_jax.calibrate.weights import AVERAGE, RIDGE, inflation, weigh
+from gsim_jax.calibrate.gauss_newton import WIDTH, cloud_shape, solve
+from gsim_jax.calibrate.moments import Equation, design
+from gsim_jax.calibrate.weights import AVERAGE, RIDGE, inflation, pooling, weigh
 from gsim_jax.simulator import priors
 from gsim_jax.simulator.native import NativeSimulator, from_functions
 from tests.calibrate.fitting import (
@@ -73,6 +68,37 @@ class TestWeights:
         variance = np.diagonal(covariance, axis1=-2, axis2=-1)
         average = np.where(seen, variance, 0).sum((0, 1)) / seen.sum((0, 1))
         return RIDGE * average[..., None] * np.eye(4)
+
+    def test_chance_in_variances_is_not_taken_for_precision(self) -> None:
+        """Counts of rare events in rows of the same law, weighted by what few draws say of them."""
+        rng = np.random.default_rng(0)
+        draws, share, off = 128, 0.01, []
+        seen = np.ones((60, 60, 1, 2), bool)
+        for _ in range(40):
+            found = rng.binomial(1, share, (60, 60, 1, draws)).astype(float)
+            phi = found - found.mean(axis=-1, keepdims=True)
+            phi = np.stack([phi, phi**2], axis=3)
+            phi -= phi.mean(axis=-1, keepdims=True)
+            covariance = np.einsum("nthak,nthbk->nthab", phi, phi) / draws
+            pooled = pooling(covariance, seen, draws)
+            seen_once = rng.binomial(1, share, (60, 60)) - share
+            both = []
+            for given in (None, pooled):
+                weight = weigh(covariance, seen, draws, given)[:, :, 0, 0, 0]
+                both.append((weight * seen_once).sum() / weight.sum())
+            off.append(both)
+        best = np.sqrt(share * (1 - share) / 3600)
+        plain, empirical = np.sqrt(np.mean(np.square(off), axis=0)) / best
+        assert empirical < 1.1
+        assert plain > 1.1
+
+    def test_rows_that_differ_are_not_pooled(self) -> None:
+        variance = np.random.default_rng(0).uniform(0.01, 100.0, (40, 50, 1))
+        covariance = np.zeros((40, 50, 1, 2, 2))
+        covariance[..., 0, 0], covariance[..., 1, 1] = variance, 2 * variance**2  # normal draws
+        pooled = pooling(covariance, np.ones((40, 50, 1, 2), bool), 256)
+        assert pooled.shape == (1, 2)
+        np.testing.assert_array_less(pooled, 0.05)
 
     def test_inverse_where_everything_is_seen(self) -> None:
         covariance, seen = self.covariances(), np.ones((3, 5, 2, 4), bool)

@@ -154,9 +154,9 @@ class TestWrongStructure:
     def test_worse_is_judged_beyond_the_datas_noise(self, path: np.ndarray) -> None:
         energy = walk_energy(path)
         near, wide = walk_unit(0.8, 0.6), walk_unit(0.8, 4.0)
-        assert _worse(energy, wide, near)
-        assert not _worse(energy, near, wide)
-        assert not _worse(energy, near, near)
+        assert _worse(energy, wide, near)[0]
+        assert not _worse(energy, near, wide)[0]
+        assert not _worse(energy, near, near)[0]
 
 
 def test_ends_near_the_root_are_averaged_by_their_precision() -> None:
