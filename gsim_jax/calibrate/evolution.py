@@ -10,6 +10,7 @@ final distribution Gauss-Newton steps solve an efficient estimating equation on 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Literal
@@ -176,13 +177,13 @@ class _Climb:
         self.generation = 0
         self.population = np.asarray(centre)[None]
 
-    def step(self, fitness: Fitness) -> float:
-        """One generation; its best fitness."""
+    def step(self, fitness: Callable[[np.ndarray, int], np.ndarray]) -> float:
+        """One generation; its best value of (points, generation) -> values."""
         population, state, tell = _ask(
             self.strategy, self.key, self.generation, self.state, self.params
         )
         self.population = np.asarray(population, float)
-        values = fitness.quick(self.population, self.generation)
+        values = fitness(self.population, self.generation)
         worst = np.max(values, where=np.isfinite(values), initial=0.0)
         finite = np.where(np.isfinite(values), values, worst + 1.0 + abs(worst))
         # Soft walls: where Phi is flat no score could bring the strategy back.
@@ -211,6 +212,12 @@ class _Climb:
         return 0.5 * found + 0.5 * np.mean(np.diag(found)) * np.eye(len(found))
 
 
+def _rehearse(strategy: str, members: int, dimension: int) -> None:
+    """One generation that compiles everything and changes nothing."""
+    rehearsal = _Climb(strategy, np.zeros(dimension), members, np.zeros(2, np.uint32))
+    rehearsal.step(lambda points, generation: np.zeros(len(points)))
+
+
 class _Search:
     """Scan, several runs of the strategy from good points of the scan, the best one further."""
 
@@ -225,9 +232,15 @@ class _Search:
         plan = self.plan
         generations = min(plan.explore + 2 * starts.shape[1], plan.most)
         first = -(-generations // 3) if plan.restarts > 1 else 0
+        members = self.fitness.members
+        # The strategy compiles while the scan's first call compiles the forecasts.
+        with ThreadPoolExecutor(1) as pool:
+            rehearsed = pool.submit(_rehearse, plan.strategy, members, starts.shape[1])
+            chosen = self._scan(starts)
+            rehearsed.result()
         runs = [
-            _Climb(plan.strategy, x, self.fitness.members, named_words(self.seed, "search", i))
-            for i, x in enumerate(self._scan(starts))
+            _Climb(plan.strategy, x, members, named_words(self.seed, "search", i))
+            for i, x in enumerate(chosen)
         ]
         total = len(runs) * first + generations
         for run in runs:
@@ -240,7 +253,7 @@ class _Search:
         for _ in range(generations):
             if run.narrow:
                 return
-            self.history.append(run.step(self.fitness))
+            self.history.append(run.step(self.fitness.quick))
             self.report(min(1.0, len(self.history) / total))
 
     def _scan(self, starts: np.ndarray) -> list[np.ndarray]:

@@ -22,7 +22,7 @@ from gsim_jax.words import named_words
 
 #: Counted operations that the scores of all replicas may take; replicas of expensive programs have
 #: fewer trajectories than the data, though no fewer than these.
-OPERATIONS, FEWEST = 6e10, 25
+OPERATIONS, FEWEST = 6e10, 20
 #: A point that the data like less than the calibrated one by so many standard errors is no draw
 #: from a posterior, whatever a covariance that is wrong by far may say.
 IMPLAUSIBLE = 2.0

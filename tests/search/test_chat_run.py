@@ -266,7 +266,11 @@ class TestInterrupted:
     def test_what_has_arrived_is_kept(self, task: Path, plain: Talk, tmp_path: Path) -> None:
         def arrived(call: Call) -> None:
             if place(call.body) == (1, 2):
-                time.sleep(0.3)  # the others are answered by then
+                end = time.monotonic() + 20
+                while time.monotonic() < end and not any(
+                    reply is not None for _, reply in conversation(tmp_path / "run").values()
+                ):
+                    time.sleep(0.05)
                 waiting = threading.main_thread().ident
                 assert waiting is not None
                 signal.pthread_kill(waiting, signal.SIGINT)
