@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -61,6 +62,11 @@ class Coordinates:
     def dimension(self) -> int:
         """Number of parameters d."""
         return len(self.bounded)
+
+    @cached_property
+    def values(self) -> Callable[[jax.Array], jax.Array]:
+        """`value` of many points, float32[n, d] -> float32[n, d]; compiled once."""
+        return jax.jit(jax.vmap(lambda y: jnp.ravel(self.value(y))))
 
     def whole_cells(self, y: np.ndarray, box: np.ndarray, cut: float) -> np.ndarray:
         """A box whose ends lie on the edges of cells, where parameters are integers or choices.

@@ -133,8 +133,7 @@ class Posterior:
         """
         y = self.sample_coordinates(key, n, observed=observed)
         flat = jnp.reshape(y, (-1, y.shape[-1]))
-        theta = jax.vmap(lambda row: jnp.ravel(self.coordinates.value(row)))(flat)
-        return jnp.reshape(theta, y.shape)
+        return jnp.reshape(self.coordinates.values(flat), y.shape)
 
     def sample_coordinates(
         self, key: jax.Array, n: int = 1000, *, observed: Any = None

@@ -61,6 +61,13 @@ def test_a_conjugate_normal_is_recovered_for_each_observation(normal: Posterior)
     np.testing.assert_array_less(np.abs(new.mean(axis=0) - [-0.8, 0.8]), 0.25 * sd)
 
 
+def test_sampling_again_compiles_nothing(normal: Posterior) -> None:
+    normal.sample(jax.random.key(1), 500)
+    before = normal.coordinates.values._cache_size()  # type: ignore[attr-defined]
+    normal.sample(jax.random.key(2), 500)
+    assert normal.coordinates.values._cache_size() == before > 0  # type: ignore[attr-defined]
+
+
 def test_its_density_integrates_to_one(normal: Posterior) -> None:
     mean, sd = 0.8 * OBSERVED[0], np.sqrt(0.8) * np.array([0.5, 1.0])
     at = np.linspace(-10, 10, 401)
