@@ -56,7 +56,8 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-# Those that need no reference data and take minutes; posterior wants --reference, table2 takes hours.
+# Those that need no reference data and take minutes; posterior wants --reference, npe and table2 take
+# long.
 bench: $(STAMP)
 	@for name in metric throughput whatif calibrate; do $(BIN)/gsim bench $$name || exit; done
 
