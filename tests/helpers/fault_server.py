@@ -82,6 +82,7 @@ class FaultServer:
         answer: Text of the reply to a request.
         fault: What to break: told the number of the request, from 0, and how often the same one
             came before; returns a name out of `TRANSPORT` or `CONTENT`, or None.
+        broken: The same by what is asked, for requests whose order is nobody's to choose.
         delay: Seconds before each reply.
         usage: Whether replies count their tokens.
         key: What an honest server demands as a key, and a careless one echoes.
@@ -90,6 +91,7 @@ class FaultServer:
 
     answer: Answer
     fault: Callable[[int, int], str | None] = lambda number, repeated: None
+    broken: Callable[[Mapping[str, Any]], str | None] = lambda body: None
     delay: Callable[[], float] = lambda: 0.0
     usage: bool = True
     key: str | None = None
@@ -132,8 +134,9 @@ class FaultServer:
         mark = digest(raw)
         with self._lock:
             before = sum(call.digest == mark for call in self.calls)
-            kind = self.fault(len(self.calls), before)
-            call = Call(mark, json.loads(raw), kind)
+            body = json.loads(raw)
+            kind = self.broken(body) or self.fault(len(self.calls), before)
+            call = Call(mark, body, kind)
             self.calls.append(call)
         self.arrived(call)
         return call

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,11 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plain(task: Path, tmp_path_factory: pytest.TempPathFactory) -> Talk:
     """The run without any fault."""
     return talk(task, tmp_path_factory.mktemp("plain") / "run", FaultServer(town))
+
+
+def second_hangs(body: Mapping[str, Any]) -> str | None:
+    """Never answers the second proposal of the first round."""
+    return "hang" if place(body) == (1, 2) else None
 
 
 class TestWithoutFaults:
@@ -235,7 +241,7 @@ class TestBudgets:
         assert len(server.calls) == again
 
     def test_seconds_cut_a_waiting_request_short(self, task: Path, tmp_path: Path) -> None:
-        slow = FaultServer(town, lambda number, repeated: "hang" if number == 1 else None)
+        slow = FaultServer(town, broken=second_hangs)
         begin = time.monotonic()
         ended = talk(task, tmp_path / "run", slow, seconds=1.5, timeout=60)
         assert time.monotonic() - begin < 30
@@ -275,10 +281,7 @@ class TestInterrupted:
                 assert waiting is not None
                 signal.pthread_kill(waiting, signal.SIGINT)
 
-        def fault(number: int, repeated: int) -> str | None:
-            return "hang" if number == 1 else None
-
-        server = FaultServer(town, fault, arrived=arrived)
+        server = FaultServer(town, broken=second_hangs, arrived=arrived)
         begin = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             talk(task, tmp_path / "run", server, timeout=60)
