@@ -30,7 +30,7 @@ NOISE = 0.25
 OPERATIONS, PART = 1.2e11, 1 / 7
 #: A program so expensive that fewer looks at all data use those up gets so many looks' worth, and
 #: looks at one part after the other.
-LOOKS = 1.6
+LOOKS = 1.9
 #: What fits the moments may be worse by the energy score by so many standard errors of the data.
 #: More says that the structure is wrong, and then the score that ranks structures decides.
 WORSE = 2.0
