@@ -18,8 +18,6 @@ Experiments, each on data drawn afresh from a known truth:
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,15 +25,13 @@ from typing import Any
 
 import click
 import numpy as np
-from rich.console import Console
 
 from benchmarks import _calibrate, _calibrate_made, _calibrate_rival
 from benchmarks._calibrate import World
+from benchmarks._experiments import Fields, chosen, run_each
 from gsim_jax.calibrate import Evolution
-from gsim_jax.cli.reply import dumps, plain
 from gsim_jax.simulator.sandbox import Sandbox
 
-Fields = dict[str, Any]
 SIMULATED = Evolution(score="energy")
 
 
@@ -64,24 +60,14 @@ def bench(*, seed: int, out: Path | None, arguments: Sequence[str] = ()) -> Fiel
     options = _options(list(arguments), standalone_mode=False)
     if not isinstance(options, dict):  # --help
         return {}
-    asked = options["experiments"]
-    names = list(EXPERIMENTS) if asked is None else asked.split(",")
-    unknown = sorted(set(names) - set(EXPERIMENTS))
-    if unknown:
-        raise click.BadParameter(f"expected some of {', '.join(EXPERIMENTS)}; got {unknown}")
-    console = Console(stderr=True)
-    results = json.loads(out.read_text(encoding="utf-8")) if out and out.is_file() else {}
+    names = chosen(options["experiments"], EXPERIMENTS)
     with Sandbox() as sandbox:
-        for name in names:
-            function, sets = EXPERIMENTS[name]
-            begin = time.perf_counter()
-            found = function(sandbox, options["sets"] or sets, seed, options["states"])
-            results[name] = plain(found | {"wall_s": time.perf_counter() - begin})
-            console.print(f"{name}: {dumps(results[name])}", markup=False, highlight=False)
-            if out is not None:
-                out.parent.mkdir(parents=True, exist_ok=True)
-                out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    return {"experiments": results}
+
+        def run(name: str) -> Fields:
+            function, number = EXPERIMENTS[name]
+            return function(sandbox, options["sets"] or number, seed, options["states"])
+
+        return run_each(names, run, out)
 
 
 def _runs(world: World, sets: int, size: int, seed: int, method: Evolution) -> tuple[list, list]:

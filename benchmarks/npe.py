@@ -14,7 +14,6 @@ Experiments, each with the truth's structure:
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,19 +23,17 @@ from typing import Any
 import click
 import jax
 import numpy as np
-from rich.console import Console
 from scipy.stats import binomtest
 
 from benchmarks import _posterior_c2st
 from benchmarks._calibrate import World
+from benchmarks._experiments import Fields, chosen, run_each
 from gsim_jax.calibrate import NeuralPosterior, exact_posterior, log_likelihood
 from gsim_jax.calibrate.checks import Trials, check_calibration, holm, ranks
 from gsim_jax.calibrate.npe import data_sets
-from gsim_jax.cli.reply import dumps, plain
 from gsim_jax.simulator.sandbox import Sandbox
 from gsim_jax.task import Trajectories
 
-Fields = dict[str, Any]
 #: Draws of each posterior, neural and exact.
 DRAWS = 10_000
 #: Draws per data set of simulation-based calibration.
@@ -66,24 +63,14 @@ def bench(*, seed: int, out: Path | None, arguments: Sequence[str] = ()) -> Fiel
     options = _options(list(arguments), standalone_mode=False)
     if not isinstance(options, dict):  # --help
         return {}
-    asked = options["experiments"]
-    names = list(EXPERIMENTS) if asked is None else asked.split(",")
-    unknown = sorted(set(names) - set(EXPERIMENTS))
-    if unknown:
-        raise click.BadParameter(f"expected some of {', '.join(EXPERIMENTS)}; got {unknown}")
-    console = Console(stderr=True)
-    results = json.loads(out.read_text(encoding="utf-8")) if out and out.is_file() else {}
+    names = chosen(options["experiments"], EXPERIMENTS)
     with Sandbox() as sandbox:
-        for name in names:
-            function, runs = EXPERIMENTS[name]
-            begin = time.perf_counter()
-            found = function(sandbox, options["runs"] or runs, seed)
-            results[name] = plain(found | {"wall_s": time.perf_counter() - begin})
-            console.print(f"{name}: {dumps(results[name])}", markup=False, highlight=False)
-            if out is not None:
-                out.parent.mkdir(parents=True, exist_ok=True)
-                out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    return {"experiments": results}
+
+        def run(name: str) -> Fields:
+            function, number = EXPERIMENTS[name]
+            return function(sandbox, options["runs"] or number, seed)
+
+        return run_each(names, run, out)
 
 
 def single(sandbox: Sandbox, runs: int, seed: int) -> Fields:

@@ -84,6 +84,17 @@ class Coordinates:
             box[:, k] = first / count, (last + 1) / count
         return box
 
+    def shares(self, key: jax.Array, box: jax.Array) -> jax.Array:
+        """One draw from the prior inside of a box, in the coordinates that `from_box` takes.
+
+        Args:
+            key: a JAX key.
+            box: float32[2, d].
+        """
+        share = jax.random.uniform(key, (self.dimension,), minval=_EDGE)
+        # Integers and choices keep their place, so that each value keeps its cell.
+        return jnp.where(self._whole(share.shape), box[0] + (box[1] - box[0]) * share, share)
+
     def from_box(self, inside: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
         """The point of a box low < y < high at shares `inside` of its prior mass per coordinate.
 

@@ -221,12 +221,7 @@ class _Run:
     def _draw(self, key: jax.Array, box: jax.Array) -> jax.Array:
         if self.rounds == 1:
             return self.coordinates.draw(key)
-        share = jax.random.uniform(key, (len(self.bounded),), minval=1e-7)
-        if not any(self.coordinates.cells):
-            return share
-        # Integers and choices keep their place, so that each value keeps its cell.
-        whole = np.asarray(self.coordinates.cells) > 0
-        return jnp.where(whole, box[0] + (box[1] - box[0]) * share, share)
+        return self.coordinates.shares(key, box)
 
     def _simulate(self, y: jax.Array, box: jax.Array, key: jax.Array) -> jax.Array:
         if self.rounds > 1:
