@@ -175,6 +175,7 @@ def occupancy(sandbox: Sandbox, sets: int, seed: int, states: int) -> Fields:
     pairs, seconds = _runs(world, sets, 100, seed, SIMULATED)
     found = [each for _, each in pairs]
     return {
+        "recovery": _calibrate.recovery(world, found),
         "ratio_to_floor": _ratios(_calibrate.metric(world, found, (1, 7), states, seed)),
         "points": [each.parameters for each in found],
         "seconds": _spread(seconds),
@@ -234,7 +235,7 @@ EXPERIMENTS: dict[str, tuple[Callable[[Sandbox, int, int, int], Fields], int]] =
     "coverage": (coverage, 200),
     "supply": (supply, 10),
     "hospital": (hospital, 10),
-    "occupancy": (occupancy, 3),
+    "occupancy": (occupancy, 10),
     "seir": (seir, 20),
     "sizes": (sizes, 1),
     "rival": (rival, 5),

@@ -288,7 +288,7 @@ def _finish(
     warnings: tuple[str, ...] = (),
     exact: Any = None,
 ) -> Calibration:
-    space, shape = objective.simulator.parameters, energy.forecasts.shape
+    space = objective.simulator.parameters
     u = norm.cdf(x)
     if exact is not None:
         score = float(exact.sample(np.tile(x, (exact.members, 1)))[0])
@@ -296,16 +296,16 @@ def _finish(
         score = energy.at(x)
     # dw = (dw/du) phi(x) dx; discrete coordinates have slope 0.
     deviation = space.slopes(u) * norm.pdf(x) * np.sqrt(np.diag(covariance))
-    calls = energy.forecasts.calls
-    objective.compile_seconds += energy.forecasts.compile_seconds
+    calls = sum(used.calls for used in energy.used) + (exact.calls if exact is not None else 0)
+    objective.compile_seconds += sum(used.compile_seconds for used in energy.used)
     return Calibration(
         u=u,
         parameters=space.flat(u),
         errors=dict(zip(space.labels, np.abs(deviation).tolist(), strict=True)),
         covariance=covariance,
         score=float(score),
-        evaluations=(calls + (exact.calls if exact is not None else 0)) * shape.members,
-        cost=calls * energy.forecasts.operations,
+        evaluations=calls * energy.members,
+        cost=sum(used.calls * used.operations for used in energy.used),
         history=history,
         warnings=warnings,
     )

@@ -48,6 +48,7 @@ class Energy:
         scale: float32[H, V].
         weights: float64[H].
         members: points per call, P.
+        used: all that has simulated for this objective; its calls are what it has cost.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Energy:
         self.forecasts, self.weights, self._seed = forecasts, weights, seed
         self.scale = np.asarray(scale, np.float32)
         self.members = forecasts.shape.members
+        self.used = [forecasts]
         self._used = 0
 
     def fresh(self) -> np.ndarray:

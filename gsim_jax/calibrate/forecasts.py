@@ -80,6 +80,7 @@ class Forecasts:
 
     Attributes:
         shape: of a call.
+        data: the data.
         panels: the data in pieces of `shape.chunk` trajectories, the last one padded.
         count: trajectories that exist.
         calls: how often the compiled function has run.
@@ -99,7 +100,7 @@ class Forecasts:
         """Args as for `predict`; the members are spread over the devices of `mesh`."""
         self.simulator, self.schema, self.shape = simulator, schema, shape
         self.weighted, self.mesh = weighted, mesh
-        self.count = len(data)
+        self.data, self.count = data, len(data)
         panel = build_panel(schema, data, multiple=shape.chunk)
         starts = range(0, int(panel.length.shape[0]), shape.chunk)
         self.panels = [take(panel, start, shape.chunk) for start in starts]

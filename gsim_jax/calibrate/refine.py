@@ -2,7 +2,8 @@
 
 Each step solves the simulated estimating equation of `moments` around the last point, over a cloud
 as wide as the last step's errors. Passes over the data are added until the simulation's own noise
-is a small part of the error that the data leave.
+is a small part of the error that the data leave. Where that would take too long because forecasts
+need a particle filter, moments of whole trajectories take its place (`free_runs`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gsim_jax.calibrate.fitness import X_EDGE, Energy
+from gsim_jax.calibrate.free_runs import minimise
 from gsim_jax.calibrate.gauss_newton import Look, cloud_shape, join, longest, solve
 from gsim_jax.calibrate.moments import Equation, design, equation
 from gsim_jax.calibrate.newton import Refined, neighbours
@@ -69,18 +71,22 @@ def refine(
     """
     free = np.flatnonzero(cells == 0)
     progress = _Progress(report, 2 * steps + 2)
-    centre = _discrete(energy, centre, cells)
-    progress.tick()
     total = np.zeros((len(centre), len(centre)))
-    if not len(free):
-        return Refined(centre, total)
-    shape = cloud_shape(spread[np.ix_(free, free)], *FIRST)
-    x, covariance = _solve(energy, centre, free, shape, steps, passes, progress)
-    settled = _discrete(energy, x, cells)
-    if not np.array_equal(settled, x):
-        shape = cloud_shape(covariance, *LATER)
-        x, covariance = _solve(energy, settled, free, shape, steps, passes, progress)
-        centre = settled
+    if len(free) and _filters_too_long(energy, free):
+        around = spread[np.ix_(free, free)]
+        x, covariance = minimise(energy, centre, cells, around, steps, progress.tick)
+    else:
+        centre = _discrete(energy, centre, cells)
+        progress.tick()
+        if not len(free):
+            return Refined(centre, total)
+        shape = cloud_shape(spread[np.ix_(free, free)], *FIRST)
+        x, covariance = _solve(energy, centre, free, shape, steps, passes, progress)
+        settled = _discrete(energy, x, cells)
+        if not np.array_equal(settled, x):
+            shape = cloud_shape(covariance, *LATER)
+            x, covariance = _solve(energy, settled, free, shape, steps, passes, progress)
+            centre = settled
     total[np.ix_(free, free)] = covariance
     worse, scores = _worse(energy, x, centre)
     if not worse:
@@ -90,6 +96,25 @@ def refine(
         "which were kept; the structure misses something, and errors are rough"
     )
     return Refined(centre, total, (text,), scores[1])
+
+
+def _filters_too_long(energy: Energy, free: np.ndarray) -> bool:
+    """Whether looks through particle filters would use up all operations, and there is another way.
+
+    Free runs need trajectories enough to tell what each of them says.
+    """
+    forecasts = energy.forecasts
+    return forecasts.weighted and forecasts.count >= FEW and _expensive(energy, free)
+
+
+def _expensive(energy: Energy, free: np.ndarray) -> bool:
+    return LOOKS * _look(energy, free) > OPERATIONS
+
+
+def _look(energy: Energy, free: np.ndarray) -> float:
+    """Counted operations of a look at all data."""
+    forecasts = energy.forecasts
+    return forecasts.operations * len(forecasts.panels) * (2 + 2 * _calls(energy, free))
 
 
 def _solve(
@@ -114,9 +139,9 @@ def _solve(
     near, misfit = _Near(), np.inf
     full = forecasts.operations * len(forecasts.panels)
     calls = _calls(energy, free)
-    least = full * (2 + 2 * calls)  # one look at all data
+    least, expensive = _look(energy, free), _expensive(energy, free)
     covariance, left = shape @ shape.T, max(OPERATIONS, LOOKS * least)
-    expensive, looks = LOOKS * least > OPERATIONS, _Looks(len(forecasts.panels))
+    looks = _Looks(len(forecasts.panels))
     for _ in range(steps):
         whole = not expensive and (near.reached or left < (1 + PART) * least)
         part = 1.0 if whole else PART

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gsim_jax.calibrate import Objective, Settings, log_likelihood, moments
+from gsim_jax.calibrate import Objective, Settings, free_statistics, log_likelihood, moments
 from gsim_jax.calibrate.fitness import LogDensity
 from gsim_jax.calibrate.forecasts import Shape, _Static, energies
 from gsim_jax.simulator.panel import build_panel
@@ -61,6 +62,14 @@ def density(of: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:
 OF_DRAWS = shaped(P, N, ROWS - 1, V, H, R)
 TARGET, SEEN = shaped(N, ROWS - 1, V), shaped(N, ROWS - 1, V, H, dtype=bool)
 PIVOT, BY_VARIABLE = shaped(N, ROWS - 1, V, H), shaped(V, H)
+FREE = shaped(P, N, ROWS - 1, V, R)
+
+
+def free_runs_statistics() -> Any:
+    run = partial(free_statistics.of_draws, free_statistics.Statistics(ROWS - 1, V))
+    seen = shaped(N, ROWS - 1, V, dtype=bool)
+    return run, [FREE, shaped(N, ROWS - 1, V), shaped(V), seen]
+
 
 # Each case: a function and what it is called with.
 CASES: dict[str, Callable[[], Any]] = {
@@ -72,6 +81,8 @@ CASES: dict[str, Callable[[], Any]] = {
     "contrasts": lambda: (moments._contrasts, [OF_DRAWS, PIVOT, BY_VARIABLE, shaped(P, 2)]),
     "observed": lambda: (moments._observed, [TARGET, PIVOT, BY_VARIABLE]),
     "pilot": lambda: (moments._pilot, [OF_DRAWS, BY_VARIABLE]),
+    "free runs, statistics": free_runs_statistics,
+    "free runs, levels": lambda: (free_statistics.levels, [FREE]),
     "density": lambda: density(jax.vmap),
     "slope": lambda: density(jax.value_and_grad),
     "curvature": lambda: density(lambda at: jax.jacfwd(jax.grad(at))),
