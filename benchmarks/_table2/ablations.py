@@ -18,6 +18,7 @@ from benchmarks._table2.ours import Context
 from benchmarks._table2.squared_error import SquaredError
 from gsim_jax.calibrate import Evolution
 from gsim_jax.propose import Brief, Finding, LibraryProposer, Proposal
+from gsim_jax.task.outputs import observed_outputs
 
 #: Standard errors of something that is beyond doubt.
 _CERTAIN = 8.0
@@ -32,6 +33,7 @@ class Row:
     fit: Callable[[Context], Fitted]
     conversation: bool = False
     recovers: bool = False
+    no_slots: bool = False
 
 
 @dataclass
@@ -107,9 +109,48 @@ def rejection_sampling(context: Context) -> Fitted:
     return replace(found, simulator=context.truth.program)
 
 
+def half_hidden(context: Context) -> Context:
+    """The same with half of the training data's entries hidden, all but those of first rows.
+
+    Not for entities in slots: what is left of them would be nobody's.
+    """
+    task = context.task
+    data, generator = task.train, np.random.default_rng([context.seed, 2])
+    seen, values = {}, {}
+    for name, mask in data.seen.items():
+        shown = generator.uniform(size=mask.shape) < 0.5
+        shown[:, 0] = True
+        seen[name] = mask & shown
+        values[name] = np.where(seen[name], data.states[name], 0).astype(data.states[name].dtype)
+    given = {**data.inputs, **data.attributes}
+    outputs, known = observed_outputs(task.schema, values, seen, given, {}, {})
+    known = known & data.exists[..., None]
+    train = replace(
+        data, states=values, seen=seen, outputs_seen=known,
+        outputs=np.where(known, outputs, 0).astype(np.float32),
+    )  # fmt: skip
+    return replace(context, task=replace(task, train=train))
+
+
+def particles(context: Context) -> Fitted:
+    """The reference of the next one: half of the entries hidden."""
+    return ours.truth_calibrated(half_hidden(context), Evolution(score="energy"))
+
+
+def without_particles(context: Context) -> Fitted:
+    """What is hidden is simulated on, whatever the data say since."""
+    return ours.truth_calibrated(half_hidden(context), Evolution(score="energy"), filtered=False)
+
+
 def without_repair(context: Context) -> Fitted:
-    """A program that is refused is lost."""
+    """A program that is refused is lost.
+
+    Where nothing went back in the conversation this is the same search, and is not repeated.
+    """
     proposer = ours.replayed(context)
+    if not ours.repaired(context):
+        found = ours.chat(context)
+        return replace(found, details={**found.details, "repairs": 0})
     proposer.options = replace(proposer.options, repairs=0)
     return ours.searched(
         context, "chat-no-repair", proposer, ours.width(context, proposer)
@@ -120,6 +161,10 @@ ROWS = (
     Row("energy", "truth's structure, energy score (reference)", energy),
     Row("squared-error", "truth's structure, squared error", squared_error),
     Row("rejection", "truth's structure, rejection sampling", rejection_sampling),
+    Row("hidden", "truth's structure, half of the data hidden (reference)", particles,
+        no_slots=True),
+    Row("no-particles", "truth's structure, half hidden, no particles", without_particles,
+        no_slots=True),
     Row("no-feedback", "library, no feedback", _library("no-feedback", without_feedback),
         recovers=True),
     Row("no-noise", "library, gaps without their errors", _library("no-noise", without_noise),

@@ -22,7 +22,7 @@ from typing import Any
 from gsim_jax.cli.reply import plain
 
 #: Changes when cells of before mean something else.
-VERSION = 1
+VERSION = 2
 DONE, FAILED = "done", "failed"
 
 

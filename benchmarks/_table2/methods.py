@@ -32,6 +32,7 @@ class Method:
         recovers: whether it looks for a structure at all, so that its graph is a finding.
         scalars: whether it is only tried where all states are scalars: searches of the library
             take minutes per candidate elsewhere.
+        no_slots: whether it is not tried where states are entities in slots.
         takes_program: whether it starts from a conversation's first program where there is one.
     """
 
@@ -45,6 +46,7 @@ class Method:
     recovers: bool = False
     takes_program: bool = False
     scalars: bool = False
+    no_slots: bool = False
 
 
 _OURS = (
@@ -90,6 +92,6 @@ def all_methods() -> dict[str, Method]:
         found.append(
             Method(row.name, "ablation", row.label, row.fit, "",
                    "chat" if row.conversation else "", row.conversation, row.recovers,
-                   scalars=searches)
+                   scalars=searches, no_slots=row.no_slots)
         )  # fmt: skip
     return {method.name: method for method in found}

@@ -12,9 +12,10 @@ Entry = Mapping[str, Any]
 
 #: What cannot be left out from outside of the package, and what it would take.
 LEFT_OUT = (
-    "Not in the table: *no particles* (`initial` called on every row). All three tasks show every "
-    "state, so that a structure without hidden states carries none; on tasks that hide some it "
-    "needs an option of `simulator.predict.predict` that restarts its filter from `initial`.",
+    "*Half of the data hidden*: all three tasks show every state, so that no row carries "
+    "particles. Here half of the entries of the training data after each first row are hidden at "
+    "random, and *no particles* leaves out weighting and resampling: what is hidden is simulated.",
+    "*No repair* is the conversation's own row where no program went back in it.",
     "*Gaps without their errors* changes what the proposer reads; ranking, ties and the stop by "
     "adequacy stay as they are: leaving those out needs an option of `search.Limits`.",
 )

@@ -90,23 +90,30 @@ def truth_source(task: Task) -> str:
     return (task.path / "truth.py").read_text(encoding="utf-8")
 
 
-def truth_calibrated(context: Context, calibrator: Calibrator | None = None) -> Fitted:
+def truth_calibrated(
+    context: Context, calibrator: Calibrator | None = None, filtered: bool = True
+) -> Fitted:
     """The truth's structure with parameters from the data: the best that a search can reach."""
-    return calibrated(context, context.truth.program, calibrator or Evolution(), "the truth's")
+    program = context.truth.program
+    return calibrated(context, program, calibrator or Evolution(), "the truth's", filtered)
 
 
-def objective_of(task: Task, simulator: Any) -> Objective:
+def objective_of(task: Task, simulator: Any, filtered: bool = True) -> Objective:
     """The objective that the search would have."""
     settings = settings_for(task)
     scale = increment_scale(build_panel(task.schema, task.train, rows=settings.rows), settings.plan)
     complete = all(is_complete(split) for split in (task.train, task.validation) if split)
-    return Objective(simulator, task.schema, settings, np.asarray(scale), complete=complete)
+    return Objective(
+        simulator, task.schema, settings, np.asarray(scale), complete=complete, filtered=filtered
+    )
 
 
-def calibrated(context: Context, program: Program, calibrator: Calibrator, whose: str) -> Fitted:
+def calibrated(
+    context: Context, program: Program, calibrator: Calibrator, whose: str, filtered: bool = True
+) -> Fitted:
     """A structure with its parameters fitted to the training data."""
     clock = Clock()
-    objective = objective_of(context.task, program)
+    objective = objective_of(context.task, program, filtered)
     found = calibrator.calibrate(objective, context.task.train, context.seed)
     return Fitted(
         program,
@@ -336,6 +343,12 @@ def replayed(context: Context) -> ReplayProposer:
     if kept is None and not (context.folder / "chat" / "chat").is_dir():
         chat(context)
     return ReplayProposer(kept or context.folder / "chat")
+
+
+def repaired(context: Context) -> bool:
+    """Whether any program or answer of the conversation of `chat` went back to the model."""
+    folder = recording(context) or context.folder / "chat"
+    return any((folder / "chat").glob("r*-a[1-9]*.request.json"))
 
 
 def first_program(context: Context) -> tuple[Program, Mapping[str, float], str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import _worlds
-from benchmarks._table2 import cells, ours
+from benchmarks._table2 import cells, compiled, ours
 from benchmarks._table2.changes import INTERVENTIONS
 from benchmarks._table2.fitted import Effort, Fitted
 from benchmarks._table2.methods import Method, all_methods
@@ -26,6 +26,7 @@ from gsim_jax.task import Task, load_task
 
 #: Why searches of the library are not repeated on some tasks.
 TOO_LONG = "not tried: minutes per candidate of the library"
+SLOTS = "not tried: entries of slots cannot be hidden one by one"
 
 
 def specs(
@@ -49,11 +50,12 @@ def specs(
     about = {task: _about(task) for task in tasks}
     places = {"folder": folder, "recordings": recordings}
     for seed, task in itertools.product(range(seeds), tasks):
-        digest, arrays = about[task]
+        digest, arrays, slots = about[task]
         heard = _conversation(recordings / task.name / f"seed-{seed}")
         for method in methods.values():
             cause = ours.NO_RECORDING if method.conversation and not heard else ""
             cause = TOO_LONG if method.scalars and arrays else cause
+            cause = SLOTS if method.no_slots and slots else cause
             if cause:
                 place = {"method": method.name, "task": task.name, "seed": seed}
                 left_out.append({**place, "status": "left out", "cause": cause})
@@ -69,10 +71,11 @@ def specs(
     return found, left_out
 
 
-def _about(task: Path) -> tuple[str, bool]:
-    """Digest of a task's data, and whether it has states that are arrays."""
-    schema = load_task(task).schema
-    return task_digest(task), any(state.shape for state in schema.states.values())
+def _about(task: Path) -> tuple[str, bool, bool]:
+    """Digest of a task's data, whether it has states that are arrays, and entities in slots."""
+    states = load_task(task).schema.states.values()
+    arrays, slots = any(s.shape for s in states), any(s.exchangeable for s in states)
+    return task_digest(task), arrays, slots
 
 
 def _conversation(folder: Path) -> str:
@@ -98,10 +101,12 @@ def perform(spec: cells.Spec) -> dict[str, Any]:
     context = ours.Context(task, truth, spec.seed, effort, runs, recordings)
     fitted = method.fit(context)
     made = time.perf_counter()
-    against = _yardstick(spec.task, spec.seed, effort)
+    with compiled.kept(spec.places["folder"] / "compiled"):
+        found = judged(fitted, context, _yardstick(spec.task, spec.seed, effort))
     return {
         "status": cells.DONE,
-        **judged(fitted, context, against),
+        **found,
+        "code": code(),
         "recovers": method.recovers,
         "seconds": {
             "fit": made - begin,
@@ -110,6 +115,21 @@ def perform(spec: cells.Spec) -> dict[str, Any]:
             "cpu": time.process_time() - cpu,
         },
     }
+
+
+@lru_cache(maxsize=1)
+def code() -> str:
+    """Digest of the sources that cells come from: the package, its templates, and this."""
+    import codegen_templates
+    import gsim_jax
+
+    digest = hashlib.blake2b(digest_size=6)
+    folders = [Path(module.__file__ or "").parent for module in (gsim_jax, codegen_templates)]
+    for folder in (*folders, Path(__file__).parent):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _run_name(spec: cells.Spec, effort: Effort) -> str:

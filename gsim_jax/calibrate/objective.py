@@ -97,13 +97,25 @@ class Objective:
         scale: np.ndarray,
         *,
         complete: bool = True,
+        filtered: bool = True,
     ) -> None:
-        """`complete`: whether every state of the data is seen, so that no particle is needed."""
+        """Nothing is compiled yet.
+
+        Args:
+            simulator: the candidate.
+            schema: the task's schema.
+            settings: shapes.
+            scale: float32[H, V], frozen for the run.
+            complete: whether every state of the data is seen, so that no particle is needed.
+            filtered: whether particles are weighted by the data and resampled. Without it what is
+                not seen is only simulated, and parameters are biased; there to show by how much.
+        """
         self.simulator = simulator
         self.schema = schema
         self.settings = settings
         self.scale = np.asarray(scale, np.float32)
         self.weighted = not complete or bool(simulator.latent) or bool(simulator.observed)
+        self.filtered = filtered
         self.replicates = settings.particles if self.weighted else settings.replicates
         if not self.weighted and simulator.cost > EXPENSIVE:
             self.replicates = max(self.replicates // 2, SHOWN)
@@ -170,7 +182,7 @@ class Objective:
             self.settings.plan,
             jnp.asarray(self.scale),
             replicates=self.replicates,
-            weighted=self.weighted,
+            weighted=self.weighted and self.filtered,
         )
         return lanes_jit(jax.vmap(run, in_axes=(0, TRAJECTORIES, 0, None, 0)))
 
@@ -219,6 +231,5 @@ def forecasts_for(objective: Objective, data: Trajectories, mesh: Mesh | None = 
         plan = Plan((), free=settings.plan.free)
     particles = settings.particles if objective.weighted else None
     shape = shape_for(plan, len(data), rows, simulator.cost, settings.members, particles)
-    return Forecasts(
-        simulator, objective.schema, data, shape, weighted=objective.weighted, mesh=mesh
-    )
+    weighted = objective.weighted and objective.filtered
+    return Forecasts(simulator, objective.schema, data, shape, weighted=weighted, mesh=mesh)

@@ -29,9 +29,9 @@ def sandbox() -> Iterator[Sandbox]:
         yield opened
 
 
-def test_there_are_three_of_each() -> None:
+def test_there_are_five_of_each() -> None:
     assert [(path.parent.name, path.name) for path in RECORDINGS] == [
-        (task, f"seed-{k}") for task in TASKS for k in range(3)
+        (task, f"seed-{k}") for task in TASKS for k in range(5)
     ]
 
 

@@ -1,0 +1,40 @@
+"""Compiled programs kept on disk while methods are measured.
+
+The truth and its changed worlds are compiled once for all cells and processes, not once per process
+and seed. Fits are outside: what a method costs includes its compilation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+from jax.experimental.compilation_cache import compilation_cache
+
+
+@contextlib.contextmanager
+def kept(folder: Path) -> Iterator[None]:
+    """What is compiled inside is read from a folder, or written there.
+
+    Args:
+        folder: need not exist; processes may share it.
+    """
+    options = {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.2,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in options}
+
+    def use(values: dict[str, object]) -> None:
+        for name, value in values.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()  # else the folder of before stays in use
+
+    use(dict(options))
+    try:
+        yield
+    finally:
+        use(before)
