@@ -194,11 +194,14 @@ class Probe:
     def _best(self, model: Model, places: Sequence[Place]) -> Found | None:
         base, effects = self._effects(model, [[place] for place in places])
         scaled = [effect / self._scale for effect in effects]
-        picked = tuple(places[i] for i in self._chosen(scaled, base))
-        if not picked:
+        chosen = self._chosen(scaled, base)
+        if not chosen:
             return None
-        base, (together,) = self._effects(model, [picked])
-        direction, share = self._off(together / self._scale, base)
+        picked, together = tuple(places[i] for i in chosen), scaled[chosen[0]]
+        if len(chosen) > 1:
+            base, (effect,) = self._effects(model, [picked])
+            together = effect / self._scale
+        direction, share = self._off(together, base)
         alike = direction <= 1 - COSINE and share <= SHARE
         return Found(picked, 1 - direction) if alike else None
 

@@ -104,5 +104,12 @@ class Effort:
 
 
 QUICK = Effort(
-    quick=True, states=100, rounds=1, proposals=2, simulations=4_096, stored=1_024, lanes=500
+    quick=True,
+    states=60,
+    draws=100,
+    rounds=1,
+    proposals=1,
+    simulations=4_096,
+    stored=1_024,
+    lanes=500,
 )

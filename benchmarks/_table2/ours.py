@@ -26,6 +26,7 @@ from gsim_jax.calibrate import (
     settings_for,
 )
 from gsim_jax.calibrate.guess import Guess
+from gsim_jax.cli.reply import plain
 from gsim_jax.propose import (
     Brief,
     ChatOptions,
@@ -235,6 +236,9 @@ class Width(NamedTuple):
     proposals: int
 
 
+ONE = Width(1, 1)
+
+
 def width(context: Context, replay: ReplayProposer | None = None) -> Width:
     """Rounds and proposals per round of a search.
 
@@ -251,13 +255,17 @@ def width(context: Context, replay: ReplayProposer | None = None) -> Width:
     if not any(state.shape for state in states):
         return Width(effort.rounds, effort.proposals)
     if effort.quick:
-        return Width(1, 1)
+        return ONE
     return Width(1, 2) if any(state.exchangeable for state in states) else Width(2, 3)
 
 
 def library(context: Context) -> Fitted:
     """Library proposer, parameters by the evolution strategy."""
-    return searched(context, "library", LibraryProposer(), width(context))
+    wide = width(context)
+    # Of one proposal nothing is to be chosen, so that nothing has to be diagnosed.
+    return library_single(context) if wide == ONE else searched(
+        context, "library", LibraryProposer(), wide
+    )  # fmt: skip
 
 
 def library_neural(context: Context) -> Fitted:
@@ -282,8 +290,17 @@ def _first_idea(context: Context, calibrator: Calibrator) -> Fitted:
     (proposal,) = LibraryProposer().propose(brief, 1)
     with Sandbox() as sandbox:
         program = load_program(proposal.source, task.schema, sandbox)
-    found = calibrated(context, program, calibrator, "the library's")
-    return replace(found, title=proposal.title, source=proposal.source)
+    path = context.folder / f"first-{calibrator.name}.json"
+    with _alone(path):  # rows that build on it read what the first of them found
+        if not path.is_file():
+            found = calibrated(context, program, calibrator, "the library's")
+            kept = {"values": found.values, "cost": asdict(found.cost), "details": found.details}
+            write_json(path, plain(kept))
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    return Fitted(
+        program, kept["values"], cost=Cost(**kept["cost"]), title=proposal.title,
+        source=proposal.source, details=kept["details"],
+    )  # fmt: skip
 
 
 def recording(context: Context) -> Path | None:
@@ -329,12 +346,14 @@ def chat_guess(context: Context) -> Fitted:
 
 def chat_single(context: Context) -> Fitted:
     """ZeroShotOptim: the first program of the conversation, calibrated."""
+    if width(context, replayed(context)) == ONE:
+        return chat(context)
     return _first_reply(context, "chat-single", Evolution())
 
 
 def _first_reply(context: Context, name: str, calibrator: Calibrator) -> Fitted:
     replay = replayed(context)
-    return searched(context, name, replay, Width(1, 1), calibrator)
+    return searched(context, name, replay, ONE, calibrator)
 
 
 def replayed(context: Context) -> ReplayProposer:

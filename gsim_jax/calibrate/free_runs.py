@@ -82,14 +82,18 @@ class _Pilot:
 
     @property
     def weights(self) -> np.ndarray:
-        """W, float64[q, q]."""
-        variance = np.maximum(np.diag(self.covariance), 1e-9)
-        size = len(variance)
+        """W, float64[q, q].
+
+        What never varied in `sample` runs, such as a capacity that is always reached, may vary in
+        one of the next: an observed trajectory that does must not outweigh all others.
+        """
+        own, size = np.diag(self.covariance), len(self.covariance)
+        variance = np.maximum(own, 1.0 / self.draws)
         shrink = size / (size + self.sample)
         covariance = (1 - shrink) * (1 + 1 / self.draws) * self.covariance
-        own = shrink + RIDGE + self.misfit - 1.0
+        more = shrink + RIDGE + self.misfit - own / variance
         unit = np.sqrt(np.outer(variance, variance))
-        return np.linalg.inv(covariance / unit + own * np.eye(size)) / unit
+        return np.linalg.inv(covariance / unit + np.diag(more)) / unit
 
 
 class _Around(NamedTuple):
