@@ -15,15 +15,16 @@ from jax.experimental.compilation_cache import compilation_cache
 
 
 @contextlib.contextmanager
-def kept(folder: Path) -> Iterator[None]:
+def kept(folder: Path, least: float = 0.2) -> Iterator[None]:
     """What is compiled inside is read from a folder, or written there.
 
     Args:
         folder: need not exist; processes may share it.
+        least: seconds; what compiles faster is not kept.
     """
     options = {
         "jax_compilation_cache_dir": str(folder),
-        "jax_persistent_cache_min_compile_time_secs": 0.2,
+        "jax_persistent_cache_min_compile_time_secs": least,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
     before = {name: getattr(jax.config, name) for name in options}

@@ -1,0 +1,102 @@
+"""Rows of the table that change one thing: what is hidden, what is compiled, what is repaired."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks import _worlds
+from benchmarks._table2 import ablations, compiled, ours
+from benchmarks._table2.fitted import QUICK
+from gsim_jax.calibrate.objective import forecasts_for
+from gsim_jax.simulator.panel import is_complete
+from gsim_jax.task import load_task
+from tests.whatif.records import covid_program
+
+RECORDING = ours.RECORDINGS / "covid19" / "seed-0"
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> ours.Context:
+    task = load_task(_worlds.ENVS / "covid19")
+    truth = _worlds.Simulator(covid_program(), {}, "truth.py")
+    return ours.Context(task, truth, 0, QUICK, tmp_path_factory.mktemp("runs"))
+
+
+class TestHalfHidden:
+    def test_half_of_all_but_first_rows_is_hidden(self, context: ours.Context) -> None:
+        before, after = context.task.train, ablations.half_hidden(context).task.train
+        for name, mask in after.seen.items():
+            np.testing.assert_array_equal(mask[:, 0], before.seen[name][:, 0])
+            assert 0.47 < mask[:, 1:].mean() / before.seen[name][:, 1:].mean() < 0.53
+            np.testing.assert_array_equal(
+                after.states[name], np.where(mask, before.states[name], 0)
+            )  # fmt: skip
+        assert not is_complete(after)
+
+    def test_outputs_are_known_where_their_states_are(self, context: ours.Context) -> None:
+        schema, data = context.task.schema, ablations.half_hidden(context).task.train
+        for v, output in enumerate(schema.outputs):
+            if output.label in data.seen:
+                known = data.outputs_seen[..., v]
+                np.testing.assert_array_equal(known, data.seen[output.label] & data.exists)
+                shown = data.outputs[..., v]
+                np.testing.assert_array_equal(shown[known], data.states[output.label][known])
+
+    def test_without_particles_only_the_filter_is_missing(self, context: ours.Context) -> None:
+        task = ablations.half_hidden(context).task
+        own, without = (
+            forecasts_for(ours.objective_of(task, context.truth.program, filtered), task.train)
+            for filtered in (True, False)
+        )
+        assert own.weighted
+        assert not without.weighted
+        assert own.shape == without.shape
+
+
+class TestRepair:
+    def test_recordings_in_which_nothing_went_back_are_known(
+        self, context: ours.Context, tmp_path: Path
+    ) -> None:
+        assert not ours.repaired(context)
+        folder = tmp_path / "covid19" / "seed-0"
+        shutil.copytree(RECORDING / "chat", folder / "chat")
+        again = replace(context, recordings=tmp_path)
+        assert not ours.repaired(again)
+        first = folder / "chat" / "r000-s00-a0.request.json"
+        shutil.copy(first, first.with_name("r000-s00-a1.request.json"))
+        assert ours.repaired(again)
+
+
+def test_a_first_idea_is_calibrated_once(
+    context: ours.Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = ours.library_guess(context)
+    (path,) = context.folder.glob("first-*.json")
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    assert kept["values"] == found.values
+
+    def never(*_: object) -> None:
+        raise AssertionError("calibrated again")
+
+    monkeypatch.setattr(ours, "calibrated", never)
+    again = ours.library_guess(context)
+    assert (again.values, again.source, again.cost) == (found.values, found.source, found.cost)
+
+
+def test_what_is_compiled_inside_is_kept_and_nothing_after_it(tmp_path: Path) -> None:
+    before = jax.config.jax_compilation_cache_dir
+    with compiled.kept(tmp_path / "compiled", least=0.0):
+        jax.jit(lambda x: jnp.sin(x) + 3)(jnp.arange(7.0))
+    inside = len(list((tmp_path / "compiled").iterdir()))
+    assert inside > 0
+    assert jax.config.jax_compilation_cache_dir == before
+    jax.jit(lambda x: jnp.cos(x) - 5)(jnp.arange(7.0))
+    assert len(list((tmp_path / "compiled").iterdir())) == inside
