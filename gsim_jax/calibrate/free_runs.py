@@ -9,7 +9,8 @@ Econometrica 61; Gourieroux, Monfort and Renault, 1993, Journal of Applied Econo
 
 With S the sum of a trajectory's statistics over all trajectories and W its inverse covariance under
 the point, (S_observed - E S)' W (S_observed - E S) + |x|^2 is minimised, the prior standard normal
-in x. Levels of queues answer to parameters anything but linearly, so steps are Levenberg-Marquardt
+in x. (The sum gives all trajectories the same say, also where some tell much more than others.)
+Levels of queues answer to parameters anything but linearly, so steps are Levenberg-Marquardt
 ones (Marquardt, 1963, Journal of the Society for Industrial and Applied Mathematics 11), and which
 damping is right is tried out: the members of a call are as many trial points.
 """
