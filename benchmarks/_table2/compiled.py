@@ -9,18 +9,22 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
 
 @contextlib.contextmanager
-def kept(folder: Path, least: float = 0.2) -> Iterator[None]:
+def kept(folder: Path, least: float = 0.2) -> Iterator[dict[str, Any]]:
     """What is compiled inside is read from a folder, or written there.
 
     Args:
         folder: need not exist; processes may share it.
         least: seconds; what compiles faster is not kept.
+
+    Yields:
+        The options of JAX that are in force.
     """
     options = {
         "jax_compilation_cache_dir": str(folder),
@@ -29,13 +33,13 @@ def kept(folder: Path, least: float = 0.2) -> Iterator[None]:
     }
     before = {name: getattr(jax.config, name) for name in options}
 
-    def use(values: dict[str, object]) -> None:
+    def use(values: dict[str, Any]) -> None:
         for name, value in values.items():
             jax.config.update(name, value)
         compilation_cache.reset_cache()  # else the folder of before stays in use
 
-    use(dict(options))
+    use(options)
     try:
-        yield
+        yield options
     finally:
         use(before)

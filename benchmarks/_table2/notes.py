@@ -10,7 +10,7 @@ from benchmarks._table2 import paper
 
 Entry = Mapping[str, Any]
 
-#: What cannot be left out from outside of the package, and what it would take.
+#: What the ablations leave out, and what they cannot leave out from outside of the package.
 LEFT_OUT = (
     "*Half of the data hidden*: all three tasks show every state, so that no row carries "
     "particles. Here half of the entries of the training data after each first row are hidden at "

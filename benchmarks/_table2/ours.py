@@ -262,10 +262,9 @@ def width(context: Context, replay: ReplayProposer | None = None) -> Width:
 def library(context: Context) -> Fitted:
     """Library proposer, parameters by the evolution strategy."""
     wide = width(context)
-    # Of one proposal nothing is to be chosen, so that nothing has to be diagnosed.
-    return library_single(context) if wide == ONE else searched(
-        context, "library", LibraryProposer(), wide
-    )  # fmt: skip
+    if wide == ONE:  # nothing is to be chosen, so that nothing has to be diagnosed
+        return library_single(context)
+    return searched(context, "library", LibraryProposer(), wide)
 
 
 def library_neural(context: Context) -> Fitted:

@@ -41,10 +41,7 @@ def solve(
         that of the units' slopes, which allows for a wrong structure (a sandwich estimate), plus
         the simulation's noise: directions that drown in it are left to the prior.
     """
-    values, vectors = np.linalg.eigh(found.information)
-    # A sum of squares is not negative: what is shows how much of the rest is noise.
-    floor = 2.0 * max(0.0, -float(values.min()))
-    information = (vectors * np.where(values > floor, values, 0.0)) @ vectors.T
+    information = without_noise(found.information)
     number = len(found.units)
     spread = number**2 * covariance_of_mean(found.units, trajectories) - found.noise
     independent = number if trajectories >= FEW else number / 3
@@ -63,6 +60,14 @@ def solve(
     step = np.clip(step, -most, most)
     covariance = shape @ covariance @ shape.T
     return shape @ step, (covariance + covariance.T) / 2
+
+
+def without_noise(information: np.ndarray) -> np.ndarray:
+    """Simulated information float64[d, d] without the directions that drown in its noise."""
+    values, vectors = np.linalg.eigh(information)
+    # A sum of squares is not negative: what is shows how much of the rest is noise.
+    floor = 2.0 * max(0.0, -float(values.min()))
+    return (vectors * np.where(values > floor, values, 0.0)) @ vectors.T
 
 
 def longest(covariance: np.ndarray, reach: float = LONGEST) -> np.ndarray:

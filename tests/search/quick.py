@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import pytest
 import xarray as xr
-from jax.experimental.compilation_cache import compilation_cache
 
+from benchmarks._table2.compiled import kept
 from gsim_jax.search import RunResult
 from tests.search.town import make_small
 
@@ -24,21 +23,9 @@ def quick(folder: Path) -> Iterator[dict[str, str]]:
     Args:
         folder: Where compiled programs are kept.
     """
-    options = {
-        "jax_compilation_cache_dir": str(folder),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {name: getattr(jax.config, name) for name in options}
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, kept(folder, least=0.0) as options:
         make_small(patch.setattr)
-        for name, value in options.items():
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
         yield {name.upper(): str(value) for name, value in options.items()}
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
 
 
 def events(folder: Path) -> list[dict[str, Any]]:
