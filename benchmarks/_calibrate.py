@@ -91,7 +91,6 @@ def marginals(world: World, data: Trajectories, found: Calibration) -> dict[str,
     free = np.flatnonzero(~space.discrete)
     if len(free) > 2:
         raise ValueError(f"expected at most two continuous parameters; got {len(free)}")
-    batch = jax.jit(jax.vmap(likelihood))
     centre = found.u.copy()
     error = np.sqrt(np.diag(found.covariance)) * 0.4  # |dPhi/dx| <= 0.4
     for _ in range(3):  # first with the stated errors, then with the grid's own
@@ -103,7 +102,7 @@ def marginals(world: World, data: Trajectories, found: Calibration) -> dict[str,
         points = np.tile(found.u, (len(mesh), 1))
         points[:, free] = mesh
         blocks = np.array_split(points, max(1, len(points) // 61))
-        log = np.concatenate([_total(batch, block) for block in blocks])
+        log = np.concatenate([_total(likelihood.many, block) for block in blocks])
         weight = np.exp(log - log.max())
         # Points beyond the cube were moved to its edge; they must not count twice.
         steps = [np.maximum(np.gradient(axis), 0.0) for axis in axes]

@@ -21,41 +21,45 @@ from gsim_jax.task import Trajectories
 POPULATION, GENERATIONS = 200, 10
 
 
-def compare(world: World, sets: int, seed: int, method: Evolution) -> dict[str, Any]:
-    """Both on the same data sets of COVID-19, in turn; ours warm, compilation told apart.
+def compare(world: World, sets: int, seed: int, methods: dict[str, Evolution]) -> dict[str, Any]:
+    """All on the same data sets of COVID-19, in turn; ours warm, compilation told apart.
 
     Args:
         world: the truth.
         sets: data sets.
         seed: of data and searches.
-        method: our calibrator.
+        methods: our calibrators by name.
 
     Returns:
-        Seconds and root mean square errors of both, and the ratio of median seconds.
+        Median seconds and root mean square errors of all, and the ratios of median seconds.
     """
     if importlib.util.find_spec("evotorch") is None:
         return {"left_out": "evotorch is not installed: make install EXTRAS=dev,bench"}
     labels = world.program.parameters.labels
     truth = np.array([world.truth.parameters[label] for label in labels])
-    world.calibrate(world.draw(seed + 999, 100), 0, method)  # compiles
-    ours, theirs, seconds = [], [], []
+    for method in methods.values():
+        world.calibrate(world.draw(seed + 999, 100), 0, method)  # compiles
+    points: dict[str, list[Any]] = {name: [] for name in (*methods, "evotorch")}
+    seconds: dict[str, list[float]] = {name: [] for name in points}
     for number in range(sets):
         data = world.draw(1000 * seed + number, 100)
-        found, mine = world.calibrate(data, number, method)
+        for name, method in methods.items():
+            found, taken = world.calibrate(data, number, method)
+            points[name].append([found.parameters[label] for label in labels])
+            seconds[name].append(taken)
         begin = time.perf_counter()
-        theirs.append(_genetic(data, number))
-        seconds.append((mine, time.perf_counter() - begin))
-        ours.append([found.parameters[label] for label in labels])
+        points["evotorch"].append(_genetic(data, number))
+        seconds["evotorch"].append(time.perf_counter() - begin)
 
     def error(points: list[Any]) -> dict[str, float]:
         rms = np.sqrt(np.mean((np.array(points) - truth) ** 2, axis=0))
         return dict(zip(labels, rms.tolist(), strict=True))
 
-    mine, other = np.median(np.array(seconds), axis=0)
+    typical = {name: float(np.median(each)) for name, each in seconds.items()}
     return {
-        "seconds": {"ours": float(mine), "evotorch": float(other)},
-        "ratio": float(mine / other),
-        "rmse": {"ours": error(ours), "evotorch": error(theirs)},
+        "seconds": typical,
+        "ratio": {name: typical[name] / typical["evotorch"] for name in methods},
+        "rmse": {name: error(each) for name, each in points.items()},
     }
 
 

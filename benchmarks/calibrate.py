@@ -226,7 +226,8 @@ def sizes(sandbox: Sandbox, sets: int, seed: int, states: int) -> Fields:
 def rival(sandbox: Sandbox, sets: int, seed: int, states: int) -> Fields:
     """Seconds and errors beside EvoTorch's, taking turns in one process."""
     del states
-    return _calibrate_rival.compare(World.load("covid19", sandbox), sets, seed, SIMULATED)
+    methods = {"default": Evolution(), "simulated": SIMULATED}
+    return _calibrate_rival.compare(World.load("covid19", sandbox), sets, seed, methods)
 
 
 EXPERIMENTS: dict[str, tuple[Callable[[Sandbox, int, int, int], Fields], int]] = {
@@ -238,6 +239,6 @@ EXPERIMENTS: dict[str, tuple[Callable[[Sandbox, int, int, int], Fields], int]] =
     "occupancy": (occupancy, 10),
     "seir": (seir, 20),
     "sizes": (sizes, 1),
-    "rival": (rival, 5),
+    "rival": (rival, 10),
 }
 """Each experiment and its number of data sets."""

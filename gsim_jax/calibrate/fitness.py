@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import jax
@@ -13,7 +12,7 @@ from jax.scipy.special import ndtr
 from scipy.stats import norm
 
 from gsim_jax.calibrate.forecasts import Forecasts, energies
-from gsim_jax.calibrate.likelihood import log_likelihood
+from gsim_jax.calibrate.likelihood import LogLikelihood, log_likelihood
 from gsim_jax.calibrate.objective import Objective
 from gsim_jax.calibrate.score import overall
 from gsim_jax.simulator.panel import is_complete
@@ -127,8 +126,10 @@ class LogDensity:
     """
 
     def __init__(self, likelihood: Any, members: int) -> None:
-        """`likelihood`: u -> log likelihoods of the trajectories."""
+        """`likelihood`: a `LogLikelihood`, or u -> log likelihoods of the trajectories."""
         self._likelihood = likelihood
+        known = isinstance(likelihood, LogLikelihood)
+        self._many = likelihood.many if known else jax.jit(jax.vmap(likelihood))
         self.members = members
         self.calls = 0
 
@@ -139,14 +140,10 @@ class LogDensity:
         """
         return 0.5 * jnp.sum(x * x) - jnp.sum(self._likelihood(ndtr(x)))
 
-    @cached_property
-    def _batch(self) -> Callable[[jax.Array], jax.Array]:
-        return jax.jit(jax.vmap(lambda x: self._likelihood(ndtr(x))))
-
     def sample(self, x: np.ndarray) -> np.ndarray:
         """Values at float64[P, d]; inf where the data are impossible."""
         self.calls += 1
-        single = np.asarray(self._batch(jnp.asarray(x, jnp.float32)), float)
+        single = np.asarray(self._many(jnp.asarray(norm.cdf(x), jnp.float32)), float)
         # Added up here in float64: differences of a fraction of a nat matter in sums of thousands.
         values = 0.5 * np.sum(x * x, axis=1) - single.sum(axis=1)
         return np.where(np.isfinite(values), values, np.inf)

@@ -9,7 +9,7 @@ simulation is needed, and the result is differentiable in continuous parameters.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -76,52 +76,33 @@ class Transitions:
         return jax.ops.segment_sum(values, self.owner, self.count, indices_are_sorted=True)
 
 
-class LogLikelihood:
-    """Log likelihood of complete trajectories under one program; build it with `log_likelihood`.
+class Masses:
+    """Log masses of the draws of one program, whatever the data; build it with `masses_of`.
 
     Attributes:
         program: the structure.
-        transitions: the data.
-        ids: names of the trajectories.
+        lost: draws that two complete rows do not determine; there is a likelihood without them
+            only.
     """
 
-    def __init__(self, program: Program, transitions: Transitions, ids: tuple[str, ...]) -> None:
-        """See `log_likelihood`."""
+    def __init__(self, program: Program) -> None:
+        """Reads off the program which draws rows imply."""
         self.program = program
-        self.transitions = transitions
-        self.ids = ids
         self._graph = StepGraph.of(program)
-        self._draws, lost = find_draws(self._graph)
-        if lost:
-            raise InputError(tuple(_unidentified(program, node) for node in lost))
+        self._draws, self.lost = find_draws(self._graph)
 
-    def __call__(self, u: jax.Array) -> jax.Array:
-        """Log likelihood per trajectory, given its first row.
+    def per_trajectory(self, u: jax.Array, transitions: Transitions) -> jax.Array:
+        """Log likelihood of each trajectory given its first row, float32[n] in nats.
 
         Args:
             u: float32[d] on the unit cube.
-
-        Returns:
-            float32[n] in nats, -inf where the parameters cannot produce the rows. For use under
-            jit, grad and vmap; sum them in float64 on the host, or relative to a reference point.
+            transitions: the data.
         """
-        return self._compiled(jnp.asarray(u, jnp.float32), self.transitions)
-
-    def total(self, u: np.ndarray) -> float:
-        """The sum over all trajectories at one point, added up in float64."""
-        return float(np.asarray(self(jnp.asarray(u, jnp.float32)), np.float64).sum())
-
-    @cached_property
-    def _compiled(self) -> Any:
-        return jax.jit(self.per_trajectory)
-
-    def per_trajectory(self, u: jax.Array, transitions: Transitions) -> jax.Array:
-        """The same as a pure function of point and data."""
         return transitions.per_trajectory(self.per_transition(u, transitions))
 
     def per_transition(self, u: jax.Array, transitions: Transitions) -> jax.Array:
         """Log likelihood of single transitions, float32[K] in nats."""
-        draws, broken = self._pieces(u, transitions)
+        draws, broken = self.pieces(u, transitions)
         total = jnp.zeros(transitions.owner.shape, jnp.float32) + sum(draws.values())
         possible = jnp.ones(transitions.owner.shape, bool)
         for differs in broken.values():
@@ -129,7 +110,7 @@ class LogLikelihood:
         # NaN: an argument outside its law. A simulator fails there, so nothing comes out of it.
         return jnp.where(possible & ~jnp.isnan(total), total, -jnp.inf)
 
-    def _pieces(
+    def pieces(
         self, u: jax.Array, transitions: Transitions
     ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
         """Log mass float32[K] per draw, and whether a fixed value disagrees, bool[K] per target."""
@@ -169,13 +150,69 @@ class LogLikelihood:
         arguments = [values.get(ref) for ref in found.node.ins]
         return jnp.sum(LAWS[step.parameters["law"]].log_prob(value, *arguments))
 
+
+@lru_cache(maxsize=64)
+def masses_of(program: Program) -> Masses:
+    """The masses of a program, made once: what jit compiles with them serves all data sets."""
+    return Masses(program)
+
+
+@partial(jax.jit, static_argnums=0)
+def _at_one(masses: Masses, u: jax.Array, transitions: Transitions) -> jax.Array:
+    return masses.per_trajectory(u, transitions)
+
+
+@partial(jax.jit, static_argnums=0)
+def _at_many(masses: Masses, u: jax.Array, transitions: Transitions) -> jax.Array:
+    return jax.vmap(masses.per_trajectory, in_axes=(0, None))(u, transitions)
+
+
+class LogLikelihood:
+    """Log likelihood of complete trajectories under one program; build it with `log_likelihood`.
+
+    Attributes:
+        program: the structure.
+        transitions: the data.
+        ids: names of the trajectories.
+    """
+
+    def __init__(self, program: Program, transitions: Transitions, ids: tuple[str, ...]) -> None:
+        """See `log_likelihood`."""
+        self.program = program
+        self.transitions = transitions
+        self.ids = ids
+        self.masses = masses_of(program)
+        if self.masses.lost:
+            raise InputError(tuple(_unidentified(program, node) for node in self.masses.lost))
+
+    def __call__(self, u: jax.Array) -> jax.Array:
+        """Log likelihood per trajectory, given its first row.
+
+        Args:
+            u: float32[d] on the unit cube.
+
+        Returns:
+            float32[n] in nats, -inf where the parameters cannot produce the rows. For use under
+            jit, grad and vmap; sum them in float64 on the host, or relative to a reference point.
+        """
+        return _at_one(self.masses, jnp.asarray(u, jnp.float32), self.transitions)
+
+    def many(self, u: jax.Array) -> jax.Array:
+        """The same at points float32[P, d], float32[P, n]; data of one shape compile once."""
+        return _at_many(self.masses, jnp.asarray(u, jnp.float32), self.transitions)
+
+    def total(self, u: np.ndarray) -> float:
+        """The sum over all trajectories at one point, added up in float64."""
+        return float(np.asarray(self(jnp.asarray(u, jnp.float32)), np.float64).sum())
+
     def explain(self, u: np.ndarray) -> str | None:
         """Why the data is impossible at a point, in words; None where it is possible.
 
         Args:
             u: float64[d] on the unit cube.
         """
-        draws, broken = jax.jit(self._pieces)(jnp.asarray(u, jnp.float32), self.transitions)
+        u = jnp.asarray(u, jnp.float32)
+        draws, broken = jax.jit(self.masses.pieces)(u, self.transitions)
         for label, differs in broken.items():
             if np.asarray(differs).any():
                 where = self._where(np.asarray(differs))

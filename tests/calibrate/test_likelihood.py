@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gsim_jax.calibrate import log_likelihood
+from gsim_jax.calibrate import likelihood, log_likelihood
 from gsim_jax.simulator.panel import build_panel
 from gsim_jax.simulator.program import Program
 from gsim_jax.task import InputError, Trajectories
@@ -299,7 +299,7 @@ def test_it_lowers_for_accelerators(platform: str) -> None:
     model = log_likelihood(program, COUNTS, panel)
 
     def run(u: jax.Array, transitions: Any) -> Any:
-        return jax.value_and_grad(lambda u: model.per_trajectory(u, transitions).sum())(u)
+        return jax.value_and_grad(lambda u: model.masses.per_trajectory(u, transitions).sum())(u)
 
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), model.transitions)
     exported = jax.export.export(jax.jit(run), platforms=[platform])(
@@ -308,11 +308,14 @@ def test_it_lowers_for_accelerators(platform: str) -> None:
     assert exported.platforms == (platform,)
 
 
-def test_many_points_compile_once() -> None:
-    program = program_of(SIR, COUNTS)
-    model = log_likelihood(program, COUNTS, data_of(COUNTS, **simulate_sir(0.5, 0.1, 4, 9, 1)))
-    run = jax.jit(jax.vmap(model))
+def test_many_points_and_other_data_of_the_same_shape_compile_once() -> None:
+    before = likelihood._at_many._cache_size()
     for seed in range(3):
+        paths = simulate_sir(0.5, 0.1, 4, 9, seed)
+        # Built anew every time, as candidates are: equal programs share what is compiled.
+        model = log_likelihood(program_of(SIR, COUNTS), COUNTS, data_of(COUNTS, **paths))
         u = np.random.default_rng(seed).uniform(size=(16, 2)).astype(np.float32)
-        assert run(u).shape == (16, 4)
-    assert run._cache_size() == 1
+        found = np.asarray(model.many(u))
+        assert found.shape == (16, 4)
+        np.testing.assert_allclose(found[3], model(u[3]), rtol=1e-6, atol=1e-6)
+    assert likelihood._at_many._cache_size() <= before + 1
