@@ -35,4 +35,4 @@ def test_it_is_written_between_the_marks_only(tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert text.startswith(f"before\n{readme.MARKS[0]}\n| what | measured |\n")
     assert text.endswith(f"|\n{readme.MARKS[1]}\nafter\n")
-    assert "old" not in text
+    assert "\nold\n" not in text
