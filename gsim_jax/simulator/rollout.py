@@ -220,7 +220,7 @@ def _numbers(lanes: int | Iterable[int]) -> np.ndarray:
 def key_data(key: Any) -> np.ndarray:
     """The words uint32[2] of a seed, a JAX key or uint32[2]."""
     if isinstance(key, (int, np.integer)):
-        key = jax.random.key(int(key), impl="threefry2x32")
+        return _of_seed(int(key))
     if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.key_data(key)
     data = np.asarray(key)
@@ -230,3 +230,10 @@ def key_data(key: Any) -> np.ndarray:
         )
         raise InputError((Problem("key", text),))
     return data
+
+
+def _of_seed(seed: int) -> np.ndarray:
+    """What `jax.random.key` makes of a seed, without a trip to the device."""
+    whole = int(np.int64(seed)) & (2**64 - 1)  # raises what JAX raises for seeds that are too large
+    high = whole >> 32 if jax.config.jax_enable_x64 else 0
+    return np.array([high, whole & (2**32 - 1)], np.uint32)

@@ -16,7 +16,7 @@ from gsim_jax.simulator.codes import INVALID, OK, OUT_OF_RANGE, RULE_BROKEN
 from gsim_jax.simulator.keep import KeepLast, KeepPaths
 from gsim_jax.simulator.lane_values import PerLane
 from gsim_jax.simulator.native import from_functions
-from gsim_jax.simulator.rollout import rollout
+from gsim_jax.simulator.rollout import key_data, rollout
 from gsim_jax.task import InputError
 from tests.simulator.towns import INPUTS, PARAMS, START, program_of, town, with_params
 from tests.simulator.worlds import schema_of
@@ -379,3 +379,15 @@ def test_labels_make_parameters() -> None:
     assert values["recovery"]["gamma"] == np.float32(0.2)
     with pytest.raises(InputError, match="got infection\\.bta"):
         program.parameters.values({"infection.bta": 1.0})
+
+
+@pytest.mark.parametrize("x64", [False, True])
+def test_a_seed_is_the_key_that_jax_makes_of_it(x64: bool) -> None:
+    with jax.enable_x64(x64):
+        for seed in (0, 1, -1, 2**31, 2**32 - 1, 2**32 + 5, -(2**40), 2**62, np.int32(-7)):
+            key = jax.random.key(int(seed), impl="threefry2x32")
+            expected = jax.random.key_data(key)
+            for given in (seed, key, np.asarray(expected)):
+                np.testing.assert_array_equal(key_data(given), expected, err_msg=f"{given}")
+    with pytest.raises(OverflowError):
+        key_data(2**63)
