@@ -15,7 +15,7 @@ from gsim_jax.simulator.lane_values import Layout, Reader
 from gsim_jax.simulator.lanes import BEFORE, Site, step_sites
 from gsim_jax.simulator.predict import overwrite, with_reports
 from gsim_jax.simulator.streams import Lane, Stream
-from gsim_jax.task import Schema, output_vector, row_violations
+from gsim_jax.task import Schema, output_values, row_violations
 
 State = dict[str, jax.Array]
 #: Bit of a code that stands for the first of the task's rules, where each is told apart.
@@ -150,9 +150,9 @@ class Static:
     ) -> tuple[jax.Array, ...]:
         """The scored values of one lane's row t, scalars; NaN where it has failed."""
         shown = {k: state[k] for k in self.schema.states} | reported
-        vector = output_vector(self.schema, shown, self.inputs(values, t))
-        vector = jnp.where(code & self.blank == OK, vector, jnp.nan)
-        return tuple(vector[v] for v in range(len(self.schema.outputs)))
+        fine = code & self.blank == OK
+        found = output_values(self.schema, shown, self.inputs(values, t))
+        return tuple(jnp.where(fine, value, jnp.nan) for value in found)
 
 
 def simulate(

@@ -2,7 +2,7 @@
 
 from gsim_jax.task.expr import Expression, ExpressionError, parse
 from gsim_jax.task.load import load_schema, load_task
-from gsim_jax.task.outputs import derived_values, output_vector
+from gsim_jax.task.outputs import derived_values, output_values, output_vector
 from gsim_jax.task.problems import InputError, Problem, SimulatorError, TaskError, near
 from gsim_jax.task.profile import Profile, VariableProfile, profile
 from gsim_jax.task.profile_invariants import Invariant
@@ -54,6 +54,7 @@ __all__ = [
     "load_task",
     "near",
     "new_task",
+    "output_values",
     "output_vector",
     "parse",
     "profile",

@@ -49,8 +49,13 @@ def derived_values(
     return values, {name: masks[name] for name in schema.derived}
 
 
-def output_vector(schema: Schema, state: Mapping[str, Array], inputs: Mapping[str, Array]) -> Array:
-    """The scored scalars of one fully known row; may be jitted and vmapped.
+def output_values(
+    schema: Schema, state: Mapping[str, Array], inputs: Mapping[str, Array]
+) -> tuple[Array, ...]:
+    """The scored scalars of one fully known row, apart from one another.
+
+    Under `vmap` each is an array over lanes; a vector per lane would have to be put together and
+    taken apart again.
 
     Args:
         schema: the task's schema (closed over, not traced).
@@ -58,9 +63,24 @@ def output_vector(schema: Schema, state: Mapping[str, Array], inputs: Mapping[st
         inputs: values at t: inputs, calendar, attributes, ``t``; the constants may be left out.
 
     Returns:
-        float32[V] in the order of ``schema.outputs``; of an aggregated variable the value of this
-        row alone. A derived value that is undefined here (a ratio over zero) is NaN.
+        V scalars float32[] in the order of ``schema.outputs``; of an aggregated variable the value
+        of this row alone. A derived value that is undefined here (a ratio over zero) is NaN.
     """
+    parts = _output_parts(schema, state, inputs)
+    return tuple(part[k] for part in parts for k in range(part.shape[0]))
+
+
+def output_vector(schema: Schema, state: Mapping[str, Array], inputs: Mapping[str, Array]) -> Array:
+    """The same as one vector float32[V]; may be jitted and vmapped."""
+    import jax.numpy as jnp
+
+    parts = _output_parts(schema, state, inputs)
+    return jnp.concatenate(parts) if parts else jnp.zeros(0, np.float32)
+
+
+def _output_parts(
+    schema: Schema, state: Mapping[str, Array], inputs: Mapping[str, Array]
+) -> list[Array]:
     import jax.numpy as jnp
 
     values, _ = derived_values(schema, state, inputs)
@@ -69,8 +89,7 @@ def output_vector(schema: Schema, state: Mapping[str, Array], inputs: Mapping[st
         for name, variable in schema.states.items()
         if variable.exchangeable is None
     ]
-    parts += [jnp.reshape(values[name], 1) for name in schema.derived]
-    return jnp.concatenate(parts) if parts else jnp.zeros(0, np.float32)
+    return [*parts, *(jnp.reshape(values[name], 1) for name in schema.derived)]
 
 
 def observed_outputs(
