@@ -68,6 +68,8 @@ def main() -> None:
     if asked["cores"] is not None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: asked["cores"]])
         os.environ["NUMBA_NUM_THREADS"] = str(asked["cores"])
+        # Threads of numba that wait would else keep a core busy into the next engine's turn.
+        os.environ |= {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
     if asked["mode"] == "memory":
         print(json.dumps(measure_memory(asked)))
         return

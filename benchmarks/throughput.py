@@ -48,7 +48,9 @@ RIVALS = {
     "vs_python_loop": "Python loop, reseeding",
     "vs_python_one_generator": "Python loop",
 }
-PASSES = 3
+PASSES = 5
+#: Where the results are committed.
+RESULTS = Path(__file__).with_name("results") / "throughput.json"
 
 
 @click.command(
@@ -58,7 +60,9 @@ PASSES = 3
 @click.option("--lanes", type=click.IntRange(1), help="Lanes per run, instead of each task's own.")
 @click.option("--memory-lanes", type=click.IntRange(0), default=10_000_000, show_default=True,
               help="Lanes of the run whose memory is measured; 0 leaves it out.")  # fmt: skip
-@click.option("--readme", is_flag=True, help="Write the table into README.md.")
+@click.option(
+    "--readme", is_flag=True, help="Write the table into README.md, and benchmarks/results."
+)
 def _options(**options: Any) -> dict[str, Any]:
     return options
 
@@ -94,6 +98,8 @@ def bench(*, seed: int, out: Path | None, arguments: Sequence[str] = ()) -> dict
     for row in rows:
         del row["seconds"]
     found = {"machine": _machine(), "rows": rows, "ratios": ratios, "memory": memory}
+    if out is None and options["readme"]:
+        out = RESULTS  # the table in README is that of the results that are committed
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
