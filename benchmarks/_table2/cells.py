@@ -16,6 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from concurrent.futures import ThreadPoolExecutor as Threads
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from gsim_jax.cli.reply import plain
 #: Changes when cells of before mean something else.
 VERSION = 2
 DONE, FAILED = "done", "failed"
+#: Cells that one process computes: what is compiled stays in memory, 75 MB a cell.
+LIFE = 25
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,19 +146,22 @@ def run(
     found = {} if repeat else {spec: store.read(spec) for spec in specs}
     kept = {spec: cell for spec, cell in found.items() if cell and cell["status"] == DONE}
     waiting = [spec for spec in specs if spec not in kept]
-    if waiting:
-        with _executor(workers, len(waiting)) as pool:
-            ended = _in_order(pool, perform, waiting, workers)
-            for done, (spec, future) in enumerate(ended, start=1):
+    total, suspects = len(waiting), list[Spec]()
+    while waiting:
+        batch = suspects[:1] or list(waiting)
+        with _executor(workers, len(batch)) as pool:
+            for spec, future in _in_order(pool, perform, batch, workers):
                 error = future.exception()
+                if isinstance(error, BrokenProcessPool) and spec not in suspects:
+                    suspects.append(spec)  # it, or its neighbour: what happens when it is alone?
+                    continue
                 content = failure(error) if error is not None else future.result()
                 kept[spec] = store.write(spec, content)
-                told(spec, kept[spec], done, len(waiting))
-                if isinstance(error, BrokenProcessPool):
-                    break  # the others died with it: the next call goes on
-    lost = failure(BrokenProcessPool("not tried: a worker process died before it was its turn"))
-    return [kept.get(spec) or {**lost, "method": spec.method, "task": spec.task.name,
-                               "seed": spec.seed} for spec in specs]  # fmt: skip
+                waiting.remove(spec)
+                if spec in suspects:
+                    suspects.remove(spec)
+                told(spec, kept[spec], total - len(waiting), total)
+    return [kept[spec] for spec in specs]
 
 
 def _executor(workers: int, jobs: int) -> Executor:
@@ -167,7 +173,9 @@ def _executor(workers: int, jobs: int) -> Executor:
     cores = context.SimpleQueue()
     for core in _spread(sorted(os.sched_getaffinity(0)), count):
         cores.put(core)
-    return ProcessPoolExecutor(count, mp_context=context, initializer=_pin, initargs=(cores,))
+    return ProcessPoolExecutor(
+        count, mp_context=context, initializer=_pin, initargs=(cores,), max_tasks_per_child=LIFE
+    )
 
 
 def _spread(cores: Sequence[int], count: int) -> Iterable[int]:
@@ -176,21 +184,35 @@ def _spread(cores: Sequence[int], count: int) -> Iterable[int]:
 
 def _pin(cores: Any) -> None:
     """A worker keeps to one core: two that share two cores get in each other's way."""
-    os.sched_setaffinity(0, {cores.get()})
+    core = cores.get()
+    os.sched_setaffinity(0, {core})
+    Finalize(None, cores.put, args=(core,), exitpriority=0)  # for the one that comes after it
 
 
 def _in_order(
     pool: Executor, perform: Perform, specs: Sequence[Spec], workers: int
 ) -> Iterable[tuple[Spec, Future[Mapping[str, Any]]]]:
-    """Cells as they end; one that builds on another begins when that one has ended."""
-    pending = list(specs)
+    """Cells as they end; one that builds on another begins when that one has ended.
+
+    After the death of a process there are those that were under way, and no more.
+    """
+    pending, broken = list(specs), False
     running: dict[Future[Mapping[str, Any]], Spec] = {}
-    while pending or running:
+    while running or (pending and not broken):
         blocked = {_place(spec) for spec in (*pending, *running.values())}
         while len(running) < workers and (spec := _next(pending, blocked)) is not None:
+            if broken:
+                break
+            try:
+                running[pool.submit(perform, spec)] = spec
+            except BrokenProcessPool:  # a neighbour has died in this moment
+                broken = True
+                break
             pending.remove(spec)
-            running[pool.submit(perform, spec)] = spec
+        if not running:
+            return
         ended, _ = wait(running, return_when=FIRST_COMPLETED)
+        broken |= any(isinstance(future.exception(), BrokenProcessPool) for future in ended)
         for future in ended:
             yield running.pop(future), future
 

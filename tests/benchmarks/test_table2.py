@@ -27,7 +27,7 @@ from gsim_jax.simulator.predict import Plan
 from gsim_jax.simulator.program import Program
 from gsim_jax.task import InputError
 from gsim_jax.whatif import Model
-from tests.benchmarks.made_cells import die, note
+from tests.benchmarks.made_cells import die, note, note_or_die
 from tests.envs.folders import source_of, task_of
 from tests.helpers.answers import town
 from tests.helpers.fault_server import FaultServer
@@ -90,6 +90,20 @@ class TestCells:
         found = cells.run(wanted, note, store, workers=2)
         assert [cell["value"] for cell in found] == [0, 1]
         assert [cell["cores"] for cell in found] == [1, 1]
+
+    def test_a_process_that_dies_takes_one_cell_with_it(self, tmp_path: Path) -> None:
+        wanted = [spec(tmp_path, "deadly"), *(spec(tmp_path, "sound", s) for s in range(3))]
+        found = cells.run(wanted, note_or_die, cells.Store(tmp_path / "cells"), workers=2)
+        assert [cell["status"] for cell in found] == ["failed", "done", "done", "done"]
+
+    def test_processes_are_renewed_before_they_fill_the_memory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cells, "LIFE", 1)
+        wanted = [spec(tmp_path, "sound", s) for s in range(3)]
+        found = cells.run(wanted, note_or_die, cells.Store(tmp_path / "cells"), workers=2)
+        assert len({cell["pid"] for cell in found}) == 3
+        assert [cell["cores"] for cell in found] == [1, 1, 1]
 
 
 def test_means_over_seeds() -> None:
