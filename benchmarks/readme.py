@@ -40,10 +40,19 @@ def bench(*, seed: int, out: Path | None, arguments: Sequence[str] = ()) -> dict
 
 def written(text: str, results: Path = RESULTS) -> str:
     """A text with the table between its marks made anew."""
-    begin, end = (text.index(mark) for mark in MARKS)
     lines = ["| what | measured |", "|---|---|"]
     lines += [f"| {what} | {measured} |" for what, measured in rows(results)]
-    return text[: begin + len(MARKS[0])] + "\n" + "\n".join(lines) + "\n" + text[end:]
+    return between(text, MARKS, "\n".join(lines) + "\n")
+
+
+def between(text: str, marks: tuple[str, str], body: str) -> str:
+    """A text with something else between two marks.
+
+    Raises:
+        ValueError: a mark is missing.
+    """
+    begin, end = (text.index(mark) for mark in marks)
+    return text[: begin + len(marks[0])] + "\n" + body + text[end:]
 
 
 def rows(results: Path) -> Rows:

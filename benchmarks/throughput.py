@@ -27,6 +27,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks import _worlds
+from benchmarks.readme import README, between
 from gsim_jax.report.tables import table
 from gsim_jax.simulator.sandbox import Sandbox
 from gsim_jax.task import load_task
@@ -211,10 +212,8 @@ def _show(found: Mapping[str, Any]) -> None:
 
 def _write_readme(found: Mapping[str, Any]) -> None:
     """Replaces what stands between the marks in README.md."""
-    path = ROOT / "README.md"
-    text = path.read_text(encoding="utf-8")
-    begin, end = (text.index(mark) for mark in MARKS)
-    path.write_text(text[: begin + len(MARKS[0])] + "\n" + _markdown(found) + text[end:], "utf-8")
+    text = README.read_text(encoding="utf-8")
+    README.write_text(between(text, MARKS, _markdown(found)), "utf-8")
 
 
 def _markdown(found: Mapping[str, Any]) -> str:

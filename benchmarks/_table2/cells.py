@@ -200,15 +200,13 @@ def _in_order(
     running: dict[Future[Mapping[str, Any]], Spec] = {}
     while running or (pending and not broken):
         blocked = {_place(spec) for spec in (*pending, *running.values())}
-        while len(running) < workers and (spec := _next(pending, blocked)) is not None:
-            if broken:
-                break
+        while len(running) < workers and (spec := _next(pending, blocked)) and not broken:
             try:
                 running[pool.submit(perform, spec)] = spec
             except BrokenProcessPool:  # a neighbour has died in this moment
                 broken = True
-                break
-            pending.remove(spec)
+            else:
+                pending.remove(spec)
         if not running:
             return
         ended, _ = wait(running, return_when=FIRST_COMPLETED)
