@@ -27,7 +27,7 @@ import numpy as np
 from gsim_jax.calibrate.fitness import X_EDGE, Energy
 from gsim_jax.calibrate.forecasts import Forecasts, shape_for
 from gsim_jax.calibrate.free_statistics import Statistics, levels, of_draws
-from gsim_jax.calibrate.gauss_newton import cloud_shape, solve, without_noise
+from gsim_jax.calibrate.gauss_newton import cloud_shape, held, solve, without_noise
 from gsim_jax.calibrate.moments import REACH, Equation, design
 from gsim_jax.calibrate.newton import neighbours
 from gsim_jax.simulator.predict import Plan
@@ -281,10 +281,10 @@ class FreeRuns:
 def _trials(found: Equation, centre: np.ndarray, shape: np.ndarray, most: int) -> np.ndarray:
     """Levenberg-Marquardt steps in x with dampings and lengths to try, float64[k, d]."""
     information = without_noise(found.information)
-    prior, eye = shape.T @ shape, np.eye(len(information))
+    whole, eye = held(information, shape.T @ shape), np.eye(len(information))
     slope = found.slope - shape.T @ centre
     damping = np.asarray(DAMPING) * np.trace(information) / len(information)
-    steps = [np.linalg.solve(information + prior + each * eye, slope) for each in damping]
+    steps = [np.linalg.solve(whole + each * eye, slope) for each in damping]
     tried = np.stack([share * step for step in steps for share in SHARES])[:most]
     return np.clip(tried, -LONGEST, LONGEST) @ shape.T
 

@@ -17,6 +17,8 @@ LONGEST = 2.0
 #: Pseudo-units of the model's own information in the spread of the units' slopes, plus 2 per
 #: parameter: a few trajectories say little about their own covariance.
 PSEUDO = 10.0
+#: Directions with less than this share of the whole information are lost in its rounding.
+ROUNDING = 1e-12
 
 
 def solve(
@@ -53,13 +55,28 @@ def solve(
     tiny = 1e-9 * max(float(np.trace(spread)), 1e-9) * np.eye(len(centre))
     gain = np.linalg.solve(spread + tiny, information)
     prior = shape.T @ shape
-    covariance = np.linalg.inv(information @ gain + prior)
+    covariance = np.linalg.inv(held(information @ gain, prior))
     step = covariance @ (gain.T @ found.slope - shape.T @ centre)
     # Axis by axis: one that the data say nothing about must not hold up the others.
     most = longest(covariance, reach)
     step = np.clip(step, -most, most)
     covariance = shape @ covariance @ shape.T
     return shape @ step, (covariance + covariance.T) / 2
+
+
+def held(information: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """The sum of both, float64[d, d], kept from being singular.
+
+    Runs that explode have information of 1e16, in whose rounding a prior of .1 is lost. There the
+    directions that are lost are held where they are; without such runs nothing is added.
+
+    Args:
+        information: float64[d, d], positive semidefinite but for rounding.
+        prior: float64[d, d], positive definite.
+    """
+    whole = information + prior
+    lost = ROUNDING * float(np.trace(whole))
+    return whole + max(0.0, lost - float(np.linalg.eigvalsh(prior)[0])) * np.eye(len(prior))
 
 
 def without_noise(information: np.ndarray) -> np.ndarray:

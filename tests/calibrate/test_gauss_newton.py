@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gsim_jax.calibrate.gauss_newton import Look, join, longest, solve
+from gsim_jax.calibrate.gauss_newton import Look, held, join, longest, solve
 from gsim_jax.calibrate.moments import Equation
 
 UNITS, D = 40, 3
@@ -55,3 +55,23 @@ def test_the_prior_counts_once() -> None:
 
 def test_steps_are_as_long_as_the_cloud_or_the_error() -> None:
     np.testing.assert_allclose(longest(np.diag([0.25, 1.0, 25.0])), [2.0, 2.0, 5.0])
+
+
+def test_information_of_runs_that_explode_leaves_a_solvable_system() -> None:
+    along = np.random.default_rng(2).normal(size=8)
+    information, prior = 3e16 * np.outer(along, along), 0.09 * np.eye(8)
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.cholesky(information + prior)
+    slope = information @ (1e-3 * along)
+    step = np.linalg.solve(held(information, prior), slope)
+    assert step == pytest.approx(1e-3 * along, rel=1e-3)
+    units = np.tile(slope / 10, (10, 1))
+    found = Equation(slope, information, units, np.zeros((8, 8)), 1.0)
+    step, covariance = solve(found, np.zeros(8), 0.3 * np.eye(8), trajectories=10)
+    assert np.isfinite(step).all()
+    assert np.linalg.eigvalsh(covariance).min() > 0
+
+
+def test_nothing_is_added_to_ordinary_information() -> None:
+    information, prior = np.diag([1e6, 1.0, 0.0]), 4e-4 * np.eye(3)
+    np.testing.assert_array_equal(held(information, prior), information + prior)
