@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ class Layout:
     """Static part: how each value is read, by path such as `("inputs", "order")`.
 
     Attributes:
-        kinds: path -> `"shared"`, `"lane"` or `"table"`.
+        kinds: path -> `"shared"`, `"lane"`, or, for rows of a table, the name of the index.
         rowwise: paths whose values have an axis of rows behind that of lanes.
     """
 
@@ -49,7 +49,8 @@ class Values:
 
     Attributes:
         shared: `{path: array}`, one for all lanes, tables included.
-        lane: `{path: [lanes, ...]}`, cut with the lanes; indices into tables included.
+        lane: `{path: [lanes, ...]}`, cut with the lanes; indices into tables included, one where
+            tables were given the same.
         layout: how they are read.
     """
 
@@ -92,7 +93,7 @@ class Reader:
             return self._lane[name] if t is None else self._lane[name][t]
         if kind == "shared":
             return self._shared[name] if t is None else self._shared[name][t]
-        index = self._lane["index/" + name]
+        index = self._lane[kind]
         return self._shared[name][index] if t is None else self._shared[name][index, t]
 
 
@@ -177,12 +178,22 @@ def _inputs(found: _Gatherer, schema: Schema, inputs: Mapping[str, Any]) -> None
         found.add(("inputs", name), value, value.shape, str(value.dtype))
 
 
+class _Index(NamedTuple):
+    given: Any
+    name: str
+    array: Any
+    fits: bool
+    lowest: int
+    highest: int
+
+
 class _Gatherer:
     def __init__(self, lanes: int, steps: int) -> None:
         self.lanes, self.steps = lanes, steps
         self.values = Values()
         self.kinds: list[tuple[tuple[str, ...], str]] = []
         self.rowwise: set[tuple[str, ...]] = set()
+        self.indices: list[_Index] = []
         self.problems: list[Problem] = []
 
     def names(
@@ -209,9 +220,9 @@ class _Gatherer:
         own = (self.steps + 1, *shape) if rows else shape
         name = "/".join(path)
         if isinstance(value, PerLane):
-            table, index = _array(value.table, dtype), _array(value.index, "int32")
-            fits = table.shape[1:] == own and index.shape == (self.lanes,) and len(table)
-            kind = "table"
+            index = self._index(value.index)
+            table, kind = _array(value.table, dtype), index.name
+            fits = table.shape[1:] == own and index.fits and len(table)
         else:
             table = _array(value, dtype)
             kind = "shared" if table.shape == own else "lane"
@@ -220,17 +231,29 @@ class _Gatherer:
             self._misfit(path, value, own, rows)
             return
         (self.values.lane if kind == "lane" else self.values.shared)[name] = table
-        if kind == "table":
-            if not 0 <= int(index.min()) <= int(index.max()) < len(table):
+        if isinstance(value, PerLane):
+            if not 0 <= index.lowest <= index.highest < len(table):
                 text = (
                     f"{'.'.join(path)}: expected indices from 0 to {len(table) - 1}; got "
-                    f"{int(index.min())} to {int(index.max())}"
+                    f"{index.lowest} to {index.highest}"
                 )
                 self.problems.append(Problem("index", text))
-            self.values.lane["index/" + name] = index
+            self.values.lane[kind] = index.array
         self.kinds.append((path, kind))
         if rows:
             self.rowwise.add(path)
+
+    def _index(self, given: Any) -> _Index:
+        """The index, one for all tables to which the same array was given."""
+        for known in self.indices:
+            if known.given is given:
+                return known
+        array = _array(given, "int32")
+        fits = array.shape == (self.lanes,)
+        lowest, highest = (int(array.min()), int(array.max())) if fits else (0, 0)
+        found = _Index(given, f"index/{len(self.indices)}", array, fits, lowest, highest)
+        self.indices.append(found)
+        return found
 
     def _misfit(self, path: tuple[str, ...], value: Any, own: tuple[int, ...], rows: bool) -> None:
         if isinstance(value, PerLane):

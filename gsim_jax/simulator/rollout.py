@@ -7,6 +7,7 @@ random numbers), cut them into chunks or spread them over devices and they stay 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -114,8 +115,7 @@ def rollout(
     given = frozenset(start)
     static = Static(simulator, schema, values.layout, steps, stream, keeper, rules, given)
     shared, seed = values.shared, key_data(key)
-    points = int(numbers.max(initial=0)) + 1
-    rows = _stream_rows(static, shared, values.lane, seed, points)
+    rows = _stream_rows(static, shared, values.lane, seed, numbers)
     spread = Spread(mesh)
     size = plan_chunks(len(numbers), _bytes_per_lane(static, values.lane), memory, spread.devices)
     parts, codes = [], []
@@ -157,10 +157,13 @@ def _sharded(
     return run(seed, rows, shared, number, exists, lane)
 
 
-def _stream_rows(static: Static, shared: Any, lane: Any, seed: np.ndarray, points: int) -> Any:
+def _stream_rows(
+    static: Static, shared: Any, lane: Any, seed: np.ndarray, numbers: np.ndarray
+) -> Any:
     if static.stream.kind != "sobol":
-        return static.stream.rows(seed, (), (), static.steps, points)
+        return static.stream.rows(seed, (), (), static.steps, 1)
     before, sites = draw_sites(static, jax.tree.map(jnp.asarray, shared), lane)
+    points = int(numbers.max()) + 1
     return static.stream.rows(jnp.asarray(seed), before, sites, static.steps, points)
 
 
@@ -168,7 +171,7 @@ def _bytes_per_lane(static: Static, lane: Mapping[str, Any]) -> int:
     """Roughly what one lane takes on the device: its values, working copies, what is kept."""
     given = sum(v.nbytes // max(len(v), 1) for v in lane.values())
     specs = static.simulator.states.values()
-    state = sum(4 * int(np.prod(spec.shape, dtype=int)) for spec in specs)
+    state = sum(4 * math.prod(spec.shape) for spec in specs)
     outputs = 4 * len(static.schema.outputs)
     # Current and next state, outputs, words and the largest intermediate values.
     working = 6 * (state + outputs) + 64
@@ -202,12 +205,9 @@ def _keeper(keep: str | Keep) -> Keep:
 
 
 def _numbers(lanes: int | Iterable[int]) -> np.ndarray:
-    if isinstance(lanes, (int, np.integer)):
-        numbers = (
-            np.arange(lanes, dtype=np.uint32) if 0 < lanes <= 2**32 else np.zeros(0, np.uint32)
-        )
-    else:
-        numbers = np.asarray(lanes)
+    if isinstance(lanes, (int, np.integer)) and 0 < lanes <= 2**32:
+        return np.arange(lanes, dtype=np.uint32)
+    numbers = np.asarray(lanes)
     whole = np.issubdtype(numbers.dtype, np.integer) and numbers.ndim == 1 and len(numbers)
     if not whole or numbers.min() < 0 or numbers.max() >= 2**32:
         text = (

@@ -243,8 +243,8 @@ def _values(job: Job, plan: Plan, numbers: np.ndarray) -> Values:
     if len(t) == 1 or (t == t[0]).all():
         put(("inputs", "t"), t[0], "shared")
     else:
-        values.lane["index/inputs/t"] = (numbers % len(t)).astype(np.int32)
-        put(("inputs", "t"), t, "table")
+        values.lane["index/t"] = (numbers % len(t)).astype(np.int32)
+        put(("inputs", "t"), t, "index/t")
     rowwise.add(("inputs", "t"))
     return replace(values, layout=Layout(tuple(kinds), frozenset(rowwise)))
 

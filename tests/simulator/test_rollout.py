@@ -105,6 +105,17 @@ class TestLanes:
             mine = index == scenario
             np.testing.assert_array_equal(alone.kept.states["I"][mine], each.kept.states["I"][mine])
 
+    def test_tables_share_an_index_or_have_their_own(self) -> None:
+        people, ill = np.array([20, 70, 400], np.int32), np.array([1, 5, 9], np.int32)
+        index = np.arange(12) % 3
+        other = index[::-1].copy()
+        for second in (index, other):
+            start = {"S": PerLane(people, index), "I": PerLane(ill, second)}
+            by_table = run(12, start={**START, **start}).kept.states
+            each = run(12, start={**START, "S": people[index], "I": ill[second]}).kept.states
+            for name in ("S", "I"):
+                np.testing.assert_array_equal(by_table[name], each[name])
+
     def test_starts_and_attributes_of_their_own(self) -> None:
         people = np.array([20, 70, 400], np.int32)
         kept = run(
