@@ -8,7 +8,7 @@ need a particle filter, moments of whole trajectories take its place (`free_runs
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -72,11 +72,13 @@ def refine(
     free = np.flatnonzero(cells == 0)
     progress = _Progress(report, 2 * steps + 2)
     total = np.zeros((len(centre), len(centre)))
+    rivals = [centre]
     if len(free) and _filters_too_long(energy, free):
         around = spread[np.ix_(free, free)]
         x, covariance = minimise(energy, centre, cells, around, steps, progress.tick)
     else:
         centre = _discrete(energy, centre, cells)
+        rivals = [centre]
         progress.tick()
         if not len(free):
             return Refined(centre, total)
@@ -86,16 +88,25 @@ def refine(
         if not np.array_equal(settled, x):
             shape = cloud_shape(covariance, *LATER)
             x, covariance = _solve(energy, settled, free, shape, steps, passes, progress)
-            centre = settled
+            # Where the first solution was bad, so is the cell that suited it.
+            rivals = [settled, centre]
     total[np.ix_(free, free)] = covariance
-    worse, scores = _worse(energy, x, centre)
-    if not worse:
-        return Refined(x, total, (), scores[0])
+    return _unless_worse(energy, x, total, rivals)
+
+
+def _unless_worse(
+    energy: Energy, x: np.ndarray, covariance: np.ndarray, rivals: Sequence[np.ndarray]
+) -> Refined:
+    """The point, or, where that forecasts the data worse, one of the rivals and words about it."""
+    score, kept = np.nan, False
+    for rival in rivals:
+        worse, scores = _worse(energy, x, rival)
+        x, score, kept = (rival, scores[1], True) if worse else (x, scores[0], kept)
     text = (
         "the parameters that fit the first two moments forecast worse than those the search found, "
         "which were kept; the structure misses something, and errors are rough"
     )
-    return Refined(centre, total, (text,), scores[1])
+    return Refined(x, covariance, (text,) if kept else (), score)
 
 
 def _filters_too_long(energy: Energy, free: np.ndarray) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import norm
 
+from gsim_jax.calibrate import refine as refine_
 from gsim_jax.calibrate.fitness import Energy
 from gsim_jax.calibrate.newton import Refined
 from gsim_jax.calibrate.refine import _Near, _worse, refine
@@ -125,6 +128,24 @@ class TestDiscrete:
         found, _ = refined(energy, start, np.array([100, 10, 2]))
         assert found.x[1] == pytest.approx(norm.ppf((STEP + 0.5) / 10))
         np.testing.assert_array_equal(found.covariance, np.zeros((3, 3)))
+
+    def test_a_bad_solution_and_the_cell_that_suits_it_do_not_replace_the_searchs_point(
+        self, energy: Energy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As a wrong structure's moments may lead anywhere; other cells are looked at there."""
+        start = np.array([norm.ppf(P), norm.ppf((STEP + 0.5) / 10), 0.0])
+        solved_from = []
+
+        def astray(energy: Energy, centre: np.ndarray, *rest: Any) -> tuple[np.ndarray, np.ndarray]:
+            solved_from.append(centre)
+            return np.array([norm.ppf(0.6), centre[1], 0.0]), 0.01 * np.eye(2)
+
+        monkeypatch.setattr(refine_, "_solve", astray)
+        found, _ = refined(energy, start, CELLS)
+        assert len(solved_from) == 2
+        assert solved_from[1][1] > start[1]
+        np.testing.assert_allclose(found.x, start)
+        assert len(found.warnings) == 1
 
 
 @pytest.fixture(scope="module")
