@@ -1,7 +1,8 @@
-"""``gsim bench readme``: the table "How well" of README.md, from the JSON of the other benchmarks.
+"""``gsim bench readme``: tables of README.md, from the JSON of the other benchmarks.
 
-Nothing is measured. Each line is made of what `gsim bench calibrate`, `gsim bench npe` and
-`gsim bench posterior` have left in benchmarks/results, so that README says what was measured last.
+Nothing is measured. Each line is made of what `gsim bench calibrate`, `gsim bench npe`,
+`gsim bench posterior` and `gsim bench table2` have left in benchmarks/results, so that README says
+what was measured last.
 """
 
 from __future__ import annotations
@@ -17,15 +18,22 @@ RESULTS = Path(__file__).with_name("results")
 README = RESULTS.parents[1] / "README.md"
 MARKS = ("<!-- figures: begin -->", "<!-- figures: end -->")
 
+PAPER_MARKS = ("<!-- table2: begin -->", "<!-- table2: end -->")
+#: Rows of the paper's table that README shows; the others are in benchmarks/results/table2.md.
+SHOWN = (
+    "chat", "chat-npe", "zeroshot", "library", "last-value", "dynode", "dynode-noise", "rnn-noise",
+    "transformer-noise", "sindy-noise", "genetic-program-noise",
+)  # fmt: skip
+
 Rows = list[tuple[str, str]]
 
 
 def bench(*, seed: int, out: Path | None, arguments: Sequence[str] = ()) -> dict[str, Any]:
-    """Writes the table into README.md.
+    """Writes the tables into README.md.
 
     Args:
         seed: not used.
-        out: another file to write it into, between the same marks.
+        out: another file to write them into, between the same marks.
         arguments: none are known.
 
     Returns:
@@ -39,10 +47,29 @@ def bench(*, seed: int, out: Path | None, arguments: Sequence[str] = ()) -> dict
 
 
 def written(text: str, results: Path = RESULTS) -> str:
-    """A text with the table between its marks made anew."""
+    """A text with the tables between their marks made anew."""
     lines = ["| what | measured |", "|---|---|"]
     lines += [f"| {what} | {measured} |" for what, measured in rows(results)]
-    return between(text, MARKS, "\n".join(lines) + "\n")
+    text = between(text, MARKS, "\n".join(lines) + "\n")
+    return between(text, PAPER_MARKS, "\n".join(paper(results)) + "\n")
+
+
+def paper(results: Path) -> list[str]:
+    """Lines of a table of ratios of W1 to its floor, one step ahead.
+
+    Args:
+        results: a folder with table2.json.
+    """
+    found = json.loads((results / "table2.json").read_text(encoding="utf-8"))["rows"]
+    tasks = list(dict.fromkeys(row["task"] for row in found))
+    by_name = {(row["method"], row["task"]): row for row in found}
+    lines = [f"| | {' | '.join(tasks)} |", f"|---|{'---:|' * len(tasks)}"]
+    for method in SHOWN:
+        own = [by_name[method, task] for task in tasks]
+        ratios = [row["metrics"]["1"]["ratio"] for row in own]
+        cells = [f"{ratio['mean']:.3g} ± {ratio['se']:.2g}" for ratio in ratios]
+        lines.append(f"| {own[0]['label']} | {' | '.join(cells)} |")
+    return lines
 
 
 def between(text: str, marks: tuple[str, str], body: str) -> str:

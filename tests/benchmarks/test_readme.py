@@ -30,9 +30,20 @@ def test_other_results_make_another_table(tmp_path: Path) -> None:
 
 def test_it_is_written_between_the_marks_only(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{readme.MARKS[0]}\nold\n{readme.MARKS[1]}\nafter\n", encoding="utf-8")
+    (begin, end), (later, last) = readme.MARKS, readme.PAPER_MARKS
+    old = f"before\n{begin}\nold\n{end}\nbetween\n{later}\nold\n{last}\nafter\n"
+    page.write_text(old, encoding="utf-8")
     readme.bench(seed=0, out=page)
     text = page.read_text(encoding="utf-8")
-    assert text.startswith(f"before\n{readme.MARKS[0]}\n| what | measured |\n")
-    assert text.endswith(f"|\n{readme.MARKS[1]}\nafter\n")
+    assert text.startswith(f"before\n{begin}\n| what | measured |\n")
+    assert f"|\n{end}\nbetween\n{later}\n| | covid19 | supply_chain | hospital_beds |\n" in text
+    assert text.endswith(f"|\n{last}\nafter\n")
     assert "\nold\n" not in text
+
+
+def test_ratios_of_the_papers_table_are_those_of_its_results() -> None:
+    found = json.loads((readme.RESULTS / "table2.json").read_text(encoding="utf-8"))
+    (line,) = [x for x in readme.paper(readme.RESULTS) if x.startswith("| language model, ES |")]
+    for row in found["rows"]:
+        if row["method"] == "chat":
+            assert f"| {row['metrics']['1']['ratio']['mean']:.3g} ± " in line
