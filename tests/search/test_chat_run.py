@@ -268,6 +268,15 @@ class TestRefused:
         assert len(server.calls) == 2  # one for each proposal, none again
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C means what it does at a terminal; shells have jobs in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 class TestInterrupted:
     def test_what_has_arrived_is_kept(self, task: Path, plain: Talk, tmp_path: Path) -> None:
         def arrived(call: Call) -> None:
