@@ -108,9 +108,7 @@ def _metric(done: Sequence[Cell], i: int) -> dict[str, Any]:
         values = [cell["metrics"][i][name] for cell in done]
         errors = [cell["metrics"][i].get(f"{name}_se") for cell in done]
         found[name] = mean_of(values, errors)._asdict()
-    found["each"] = [
-        math.inf if c["metrics"][i]["w1"] is None else c["metrics"][i]["w1"] for c in done
-    ]
+    found["each"] = [cell["metrics"][i]["w1"] for cell in done]  # None is infinite
     found["failed"] = _over(done, lambda cell: cell["metrics"][i]["failed"])
     return found
 

@@ -72,13 +72,12 @@ def refine(
     free = np.flatnonzero(cells == 0)
     progress = _Progress(report, 2 * steps + 2)
     total = np.zeros((len(centre), len(centre)))
-    rivals = [centre]
+    rivals: list[np.ndarray] = []
     if len(free) and _filters_too_long(energy, free):
         around = spread[np.ix_(free, free)]
         x, covariance = minimise(energy, centre, cells, around, steps, progress.tick)
     else:
         centre = _discrete(energy, centre, cells)
-        rivals = [centre]
         progress.tick()
         if not len(free):
             return Refined(centre, total)
@@ -89,9 +88,9 @@ def refine(
             shape = cloud_shape(covariance, *LATER)
             x, covariance = _solve(energy, settled, free, shape, steps, passes, progress)
             # Where the first solution was bad, so is the cell that suited it.
-            rivals = [settled, centre]
+            rivals.append(settled)
     total[np.ix_(free, free)] = covariance
-    return _unless_worse(energy, x, total, rivals)
+    return _unless_worse(energy, x, total, [*rivals, centre])
 
 
 def _unless_worse(
