@@ -26,6 +26,7 @@ from gsim_jax.simulator.keep import Keep, KeepLast, KeepMoments, KeepPaths
 from gsim_jax.simulator.lane_values import gather
 from gsim_jax.simulator.simulate import Static, draw_sites, simulate
 from gsim_jax.simulator.streams import Stream
+from gsim_jax.simulator.threads import WORTH, cores, each, one_kernel, only_loops
 from gsim_jax.task import InputError, Problem, Schema
 
 _KEEPS = {"paths": KeepPaths(), "last": KeepLast(), "moments": KeepMoments()}
@@ -116,23 +117,51 @@ def rollout(
     static = Static(simulator, schema, values.layout, steps, stream, keeper, rules, given)
     shared, seed = values.shared, key_data(key)
     rows = _stream_rows(static, shared, values.lane, seed, numbers)
-    spread = Spread(mesh)
-    size = plan_chunks(len(numbers), _bytes_per_lane(static, values.lane), memory, spread.devices)
-    parts, codes = [], []
-    for chunk in Chunk.all(len(numbers), size):
+    spread, most = Spread(mesh), _bytes_per_lane(static, values.lane)
+
+    def given_to(chunk: Chunk) -> tuple[Any, ...]:
         lane = {k: spread.put(chunk.cut(v)) for k, v in values.lane.items()}
         number, exists = spread.put(chunk.cut(numbers)), spread.put(chunk.exists)
-        compiled = _sharded if mesh is not None else _alone
-        kept, code = compiled(static, mesh, seed, rows, shared, number, exists, lane)
+        return static, mesh, seed, rows, shared, number, exists, lane
+
+    threads = cores() if mesh is None and len(numbers) * steps >= WORTH else 1
+    size = plan_chunks(len(numbers), most, memory, threads) // threads
+    if threads > 1 and not _is_kernel(*given_to(Chunk(0, min(size, len(numbers)), size))):
+        threads = 1
+    if threads == 1:
+        size = plan_chunks(len(numbers), most, memory, spread.devices)
+    compiled = _sharded if mesh is not None else _kernel if threads > 1 else _alone
+
+    def simulated(chunk: Chunk) -> tuple[Any, np.ndarray]:
+        kept, code = compiled(*given_to(chunk))
         axis = keeper.axis if keeper.per_lane else None
-        parts.append(jax.tree.map(lambda x: chunk.trim(spread.get(x), axis), kept))  # noqa: B023
-        codes.append(chunk.trim(spread.get(code), 0))
-    return Rollout(keeper.join(parts), np.concatenate(codes), numbers, len(parts))
+        kept = jax.tree.map(lambda x: chunk.trim(spread.get(x), axis), kept)
+        return kept, chunk.trim(spread.get(code), 0)
+
+    chunks = list(Chunk.all(len(numbers), size))
+    parts, codes = zip(*each(simulated, chunks, threads), strict=True)
+    return Rollout(keeper.join(parts), np.concatenate(codes), numbers, len(chunks))
 
 
 @partial(lanes_jit, static_argnums=(0, 1))
 def _alone(static: Static, mesh: None, *arguments: Any) -> tuple[Any, jax.Array]:
     return simulate(static, *arguments)
+
+
+@partial(lanes_jit, static_argnums=(0, 1))
+def _kernel(static: Static, mesh: None, *arguments: Any) -> tuple[Any, jax.Array]:
+    return one_kernel(partial(simulate, static))(*arguments)
+
+
+#: What is known of rollouts: whether they can be one kernel. It lives as long as what jit compiled.
+_KERNELS: dict[Static, bool] = {}
+
+
+def _is_kernel(static: Static, *arguments: Any) -> bool:
+    if static not in _KERNELS:
+        # Traced once: jit finds it when the call comes.
+        _KERNELS[static] = only_loops(_kernel.trace(static, *arguments).jaxpr)
+    return _KERNELS[static]
 
 
 @partial(lanes_jit, static_argnums=(0, 1))
