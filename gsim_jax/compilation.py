@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -14,7 +14,9 @@ import jax
 CPU_OPTIONS = {"xla_cpu_prefer_vector_width": 512}
 
 
-def lanes_jit(function: Callable[..., Any], **options: Any) -> Any:
+def lanes_jit(
+    function: Callable[..., Any], cpu_options: Mapping[str, Any] = CPU_OPTIONS, **options: Any
+) -> Any:
     """`jax.jit` with the compiler options that suit the default backend.
 
     The backend is looked at when the function is first called or lowered, so that importing a
@@ -23,27 +25,33 @@ def lanes_jit(function: Callable[..., Any], **options: Any) -> Any:
 
     Args:
         function: what to compile.
+        cpu_options: compiler options where the default backend is that of CPUs.
         **options: those of `jax.jit`.
 
     Returns:
         A function with the methods of jitted ones.
     """
-    return functools.update_wrapper(_LanesJit(function, options), function)
+    return functools.update_wrapper(_LanesJit(function, cpu_options, options), function)
 
 
 class _LanesJit:
-    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
-        self._function, self._options = function, options
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        cpu_options: Mapping[str, Any],
+        options: dict[str, Any],
+    ) -> None:
+        self._function, self._cpu_options, self._options = function, cpu_options, options
 
     @functools.cached_property
     def _jitted(self) -> Any:
-        suited = CPU_OPTIONS if jax.default_backend() == "cpu" else None
+        suited = dict(self._cpu_options) if jax.default_backend() == "cpu" else None
         return jax.jit(self._function, compiler_options=suited, **self._options)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         return self._jitted(*arguments, **named)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in ("_function", "_options"):
+        if name.startswith("__") or name in ("_function", "_cpu_options", "_options"):
             raise AttributeError(name)
         return getattr(self._jitted, name)

@@ -26,7 +26,9 @@ SETTINGS = (
     "With NPE: the search runs with its ordinary calibration; the winner's structure then gets its "
     "parameters as the posterior mean of a neural posterior, as in the paper. Its seconds are "
     "those of search and posterior together.",
-    "Seconds are those of one core; a search compiles each candidate anew, which is most of it.",
+    "Seconds are those of one core, and of a method on its own: compilation, most of a search, is "
+    "counted in full, also where a program was read that another cell had compiled. Seconds of the "
+    "cell are what the table took.",
     "P3 counts vectors with a negative value or one that breaks a rule of the task about "
     "the predicted variables.",
 )

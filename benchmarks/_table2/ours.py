@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import _worlds
+from benchmarks._table2 import compiled
 from benchmarks._table2.fitted import Cost, Effort, Fitted
 from gsim_jax.calibrate import (
     Calibration,
@@ -69,14 +70,16 @@ class Context:
 
 
 class Clock:
-    """Wall and processor seconds since it was made."""
+    """Wall and processor seconds since it was made, as if every program had been compiled."""
 
     def __init__(self) -> None:
-        self.wall, self.cpu = time.perf_counter(), time.process_time()
+        self.wall, self.cpu, self.saved = time.perf_counter(), time.process_time(), compiled.saved()
 
     def read(self) -> tuple[float, float]:
         """Both, in seconds."""
-        return time.perf_counter() - self.wall, time.process_time() - self.cpu
+        spared = compiled.saved() - self.saved
+        wall, cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
+        return wall + spared, cpu + spared
 
 
 def floor(context: Context) -> Fitted:

@@ -99,9 +99,9 @@ def perform(spec: cells.Spec) -> dict[str, Any]:
     runs = spec.places["folder"] / "runs" / _run_name(spec, effort)
     recordings = spec.places["recordings"]
     context = ours.Context(task, truth, spec.seed, effort, runs, recordings)
-    fitted = method.fit(context)
-    made = time.perf_counter()
     with compiled.kept(spec.places["folder"] / "compiled"):
+        fitted = method.fit(context)
+        made = time.perf_counter()
         found = judged(fitted, context, _yardstick(spec.task, spec.seed, effort))
     return {
         "status": cells.DONE,

@@ -26,7 +26,15 @@ from gsim_jax.simulator.keep import Keep, KeepLast, KeepMoments, KeepPaths
 from gsim_jax.simulator.lane_values import gather
 from gsim_jax.simulator.simulate import Static, draw_sites, simulate
 from gsim_jax.simulator.streams import Stream
-from gsim_jax.simulator.threads import WORTH, cores, each, one_kernel, only_loops
+from gsim_jax.simulator.threads import (
+    KERNEL_OPTIONS,
+    WORTH,
+    cores,
+    each,
+    kernels_work,
+    one_kernel,
+    only_loops,
+)
 from gsim_jax.task import InputError, Problem, Schema
 
 _KEEPS = {"paths": KeepPaths(), "last": KeepLast(), "moments": KeepMoments()}
@@ -148,16 +156,19 @@ def _alone(static: Static, mesh: None, *arguments: Any) -> tuple[Any, jax.Array]
     return simulate(static, *arguments)
 
 
-@partial(lanes_jit, static_argnums=(0, 1))
+@partial(lanes_jit, cpu_options=KERNEL_OPTIONS, static_argnums=(0, 1))
 def _kernel(static: Static, mesh: None, *arguments: Any) -> tuple[Any, jax.Array]:
     return one_kernel(partial(simulate, static))(*arguments)
 
 
-#: What is known of rollouts: whether they can be one kernel. It lives as long as what jit compiled.
+#: Which rollouts are best as one kernel. It lives as long as what jit compiled.
 _KERNELS: dict[Static, bool] = {}
 
 
 def _is_kernel(static: Static, *arguments: Any) -> bool:
+    # Loops over the small arrays of a lane take up to twice as long inside of a kernel.
+    if any(spec.shape for spec in static.simulator.states.values()) or not kernels_work():
+        return False
     if static not in _KERNELS:
         # Traced once: jit finds it when the call comes.
         _KERNELS[static] = only_loops(_kernel.trace(static, *arguments).jaxpr)

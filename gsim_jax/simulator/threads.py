@@ -15,28 +15,32 @@ from functools import lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
+
+from gsim_jax.compilation import CPU_OPTIONS, lanes_jit
 
 #: Lanes times steps from which on the hand-over to a thread, a tenth of a millisecond, is little.
 WORTH = 20_000
-#: How XLA's CPU backend knows a call that it compiles to one function that runs in its caller's
-#: thread, and how its inliner is kept from it. Where a version does not know them, the call is
-#: inlined and compiled like everything else.
+#: How XLA's CPU backend knows a call that it compiles to one function, which runs in its caller's
+#: thread, and how its inliner is kept from it.
 _KERNEL = {"xla_cpu_small_call": "true", "inlineable": "false"}
-#: Primitives that XLA's CPU backend compiles to plain loops. Others, such as sorts and matrix
-#: products, it hands to libraries, which a kernel cannot call.
-_LOOPS = frozenset(
-    """abs acos acosh add add_any and argmax argmin asin asinh atan atan2 atanh bitcast_convert_type
-    broadcast_in_dim cbrt ceil clamp clz concatenate convert_element_type copy copy_p cos cosh
-    cumlogsumexp cummax cummin cumprod cumsum custom_jvp_call digamma div dynamic_slice
-    dynamic_update_slice eq erf erf_inv erfc exp exp2 expm1 floor gather ge gt integer_pow iota
-    is_finite jit le lgamma log log1p log2 logistic lt max min mul ne neg nextafter not or pad pjit
-    population_count pow reduce_and reduce_max reduce_min reduce_or reduce_precision reduce_prod
-    reduce_sum reduce_xor rem reshape rev round rsqrt scan scatter scatter-add scatter-max
-    scatter-min scatter-mul scatter-sub select_n shift_left shift_right_arithmetic
-    shift_right_logical sign sin sinh slice split sqrt square squeeze stack stop_gradient sub tan
-    tanh tile transpose unstack xla_metadata_value xor""".split()
-)
+#: Long sums are handed to a library otherwise, which a kernel cannot call.
+KERNEL_OPTIONS = {**CPU_OPTIONS, "xla_cpu_experimental_ynn_fusion_type": ""}
+#: Primitives that become plain loops. Others, such as sorts and matrix products, call libraries.
+_LOOP_NAMES = """
+abs acos acosh add add_any and argmax argmin asin asinh atan atan2 atanh bitcast_convert_type
+broadcast_in_dim cbrt ceil clamp clz concatenate convert_element_type copy copy_p cos cosh
+cumlogsumexp cummax cummin cumprod cumsum custom_jvp_call digamma div dynamic_slice
+dynamic_update_slice eq erf erf_inv erfc exp exp2 expm1 floor gather ge gt integer_pow iota
+is_finite jit le lgamma log log1p log2 logistic lt max min mul ne neg nextafter not or pad pjit
+population_count pow reduce_and reduce_max reduce_min reduce_or reduce_precision reduce_prod
+reduce_sum reduce_xor rem reshape rev round rsqrt scan scatter scatter-add scatter-max scatter-min
+scatter-mul scatter-sub select_n shift_left shift_right_arithmetic shift_right_logical sign sin
+sinh slice split sqrt square squeeze stack stop_gradient sub tan tanh tile transpose unstack
+xla_metadata_value xor
+"""
+_LOOPS = frozenset(_LOOP_NAMES.split())
 
 
 def cores() -> int:
@@ -61,6 +65,24 @@ def one_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
         return set_xla_metadata(jax.jit(function)(*arguments), **_KERNEL)
 
     return run
+
+
+@lru_cache(maxsize=1)
+def kernels_work() -> bool:
+    """Whether this version of XLA makes one kernel of `one_kernel`: asked of itself, once.
+
+    Attributes and options of XLA come and go; without them rollouts run as on one core.
+    """
+
+    def steps(x: jax.Array) -> jax.Array:
+        return jax.lax.scan(lambda y, _: (y + 1, y.sum()), x, None, length=2)[1]
+
+    try:
+        tried = lanes_jit(one_kernel(steps), KERNEL_OPTIONS).lower(jnp.zeros(1 << 17)).compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    entry = tried.as_text().split("ENTRY")[-1]
+    return " call(" in entry and " while(" not in entry
 
 
 def only_loops(jaxpr: Any) -> bool:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gsim_jax.compilation import lanes_jit
 from gsim_jax.simulator import rollout as module
 from gsim_jax.simulator import threads
 from gsim_jax.simulator.keep import Moments
@@ -91,12 +92,9 @@ class TestRollouts:
         assert exported.platforms == (platform,)
 
     def test_what_cannot_be_a_kernel_runs_as_before(self, monkeypatch: Any) -> None:
-        schema, program = town()
-        kernel = module._kernel
         with monkeypatch.context() as patched:
             patched.setattr(threads, "_LOOPS", frozenset({"add"}))
             patched.setattr(module, "_KERNELS", {})
-            patched.setattr(module, "_kernel", kernel)
             found = run(2, monkeypatch, keep="last")
         assert found.chunks == 1
         np.testing.assert_array_equal(
@@ -104,7 +102,7 @@ class TestRollouts:
         )
 
     def test_bad_input_is_told_as_ever(self, monkeypatch: Any) -> None:
-        with pytest.raises(InputError, match="missing lockdown|lockdown, doctors; missing"):
+        with pytest.raises(InputError, match="lockdown, doctors; missing"):
             run(2, monkeypatch, inputs={})
 
 
@@ -145,10 +143,16 @@ class TestKernels:
         def steps(x: jax.Array) -> jax.Array:
             return jax.lax.fori_loop(0, 20, lambda _, y: jnp.sin(y) + y, x)
 
-        compiled = jax.jit(threads.one_kernel(steps)).lower(jnp.ones(100_000)).compile()
-        entry = compiled.as_text().split("ENTRY")[1]
+        assert threads.kernels_work()
+        made = lanes_jit(threads.one_kernel(steps), threads.KERNEL_OPTIONS)
+        entry = made.lower(jnp.ones(100_000)).compile().as_text().split("ENTRY")[1]
         assert "call(" in entry
         assert "while(" not in entry
+
+    @pytest.mark.parametrize("lost", ["_KERNEL", "KERNEL_OPTIONS"])
+    def test_another_xla_is_noticed(self, lost: str, monkeypatch: Any) -> None:
+        monkeypatch.setattr(threads, lost, {"xla_cpu_of_another_version": "true"})
+        assert not threads.kernels_work.__wrapped__()
 
 
 class TestEach:
