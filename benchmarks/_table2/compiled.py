@@ -16,7 +16,6 @@ from typing import Any
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-
 #: What JAX tells of each program that it reads: seconds of compilation less those of reading.
 _SAVED = "/jax/compilation_cache/compile_time_saved_sec"
 

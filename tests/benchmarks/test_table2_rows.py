@@ -91,6 +91,29 @@ def test_a_first_idea_is_calibrated_once(
     assert (again.values, again.source, again.cost) == (found.values, found.source, found.cost)
 
 
+def test_a_method_pays_for_its_compilation_where_another_has_compiled(tmp_path: Path) -> None:
+    @jax.jit
+    def long(x: jax.Array) -> jax.Array:
+        for k in range(100):
+            x = jnp.sin(x) * k + jnp.where(x > k, x, jnp.cos(x))
+        return x
+
+    def spared() -> float:
+        jax.clear_caches()
+        before = compiled.saved()
+        long(jnp.arange(7.0))
+        return compiled.saved() - before
+
+    with compiled.kept(tmp_path / "compiled"):
+        assert spared() == 0
+        assert spared() > 0
+    clock = ours.Clock()
+    jax.monitoring.record_event_duration_secs(compiled._SAVED, 1000.0)
+    wall, cpu = clock.read()
+    assert 1000 <= cpu
+    assert 1000 <= wall < 1100
+
+
 def test_what_is_compiled_inside_is_kept_and_nothing_after_it(tmp_path: Path) -> None:
     before = jax.config.jax_compilation_cache_dir
     with compiled.kept(tmp_path / "compiled", least=0.0):
