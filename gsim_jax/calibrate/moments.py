@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import hadamard
 
+from gsim_jax.calibrate.contractions import by_horizon, crossed, grams, regressed
 from gsim_jax.calibrate.forecasts import Forecasts
 from gsim_jax.calibrate.score import FEW
 from gsim_jax.calibrate.weights import LEAST, RIDGE, inflation, pooling, weigh
@@ -206,9 +207,9 @@ def equation(
         simulated, ahead = ahead, ahead if later is None else simulate(later)
         pilot = _pilot_of(forecasts, piece, simulated, by_variable, scale)
         slopes = [
-            np.einsum(
-                "nthq,nthf,nthfd->hqfd", pilot.known, pilot.precision,
-                sum(np.asarray(part, float) for part in of_pass) / len(points), optimize=True,
+            crossed(
+                pilot.known, pilot.precision,
+                sum(np.asarray(part, float) for part in of_pass) / len(points),
             )
             for of_pass in simulated.sums
         ]  # fmt: skip
@@ -322,28 +323,22 @@ def _known(
 
 def _assemble(rows: list[_Rows], trajectories: int) -> Equation:
     """Smooths the slopes over all rows and adds everything up."""
-    grams = [
-        np.einsum("nthq,nthf,nthr->hfqr", row.known, row.precision, row.known, optimize=True)
-        for row in rows
-    ]
-    gram = np.sum(grams, axis=0)
+    gram = np.sum([grams(row.known, row.precision) for row in rows], axis=0)
     size = np.sqrt(np.maximum(np.diagonal(gram, axis1=-2, axis2=-1), 1e-12))
     both = size[..., :, None] * size[..., None, :]
     solved = np.linalg.inv(gram / both + 1e-6 * np.eye(gram.shape[-1])) / both
     per_piece = np.stack([row.slopes for row in rows])  # [p, K, h, q, f, d]
-    smooth = np.einsum("hfqr,pkhrfd->pkhqfd", solved, per_piece, optimize=True)
+    smooth = np.moveaxis(solved @ np.moveaxis(per_piece, 4, 3), 3, 4)
     passes = smooth.shape[1]
     of_pass = smooth.sum(axis=0)
     mean = of_pass.mean(axis=0)
     weighted = [np.einsum("nthab,nthb->ntha", row.inverse, row.residual) for row in rows]
     units = np.concatenate(
-        [
-            np.einsum("nthq,hqfd,nthf->ntd", row.known, mean, w, optimize=True)
-            for row, w in zip(rows, weighted, strict=True)
-        ]
+        [_units(row.known, mean, w) for row, w in zip(rows, weighted, strict=True)]
     )[:trajectories]
     total = sum(
-        np.einsum("nthq,nthf->hqf", row.known, w) for row, w in zip(rows, weighted, strict=True)
+        by_horizon(row.known).swapaxes(1, 2) @ by_horizon(w)
+        for row, w in zip(rows, weighted, strict=True)
     )
     # Lanes of different pieces and passes have words of their own: their noise adds up.
     each = np.einsum("hqf,pkhqfd->pkd", total, smooth, optimize=True)
@@ -355,14 +350,19 @@ def _assemble(rows: list[_Rows], trajectories: int) -> Equation:
     return Equation(units.sum(axis=0), _information(rows, of_pass), units, noise)
 
 
+def _units(known: np.ndarray, slope: np.ndarray, weighted: np.ndarray) -> np.ndarray:
+    """J' W r of every row, float64[n, T, d]."""
+    made = np.einsum("hkfd,hkf->kd", regressed(known, slope), by_horizon(weighted))
+    return made.reshape(*known.shape[:2], -1)
+
+
 def _information(rows: list[_Rows], slopes: np.ndarray) -> np.ndarray:
     """Sum of J' W J, factors from different passes; `slopes` float64[K, H, q, F, d]."""
     passes, total = len(slopes), np.zeros((slopes.shape[-1],) * 2)
 
     def squared(known: np.ndarray, inverse: np.ndarray, slope: np.ndarray) -> np.ndarray:
-        j = np.einsum("nthq,hqfd->nthfd", known, slope, optimize=True)
-        j = j.reshape(-1, *j.shape[-2:])
-        return np.tensordot(j, inverse.reshape(-1, *inverse.shape[-2:]) @ j, ((0, 1), (0, 1)))
+        j = regressed(known, slope)
+        return np.tensordot(j, by_horizon(inverse) @ j, ((0, 1, 2), (0, 1, 2)))
 
     for row in rows:
         total += squared(row.known, row.inverse, slopes.sum(axis=0))

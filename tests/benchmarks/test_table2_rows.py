@@ -110,7 +110,7 @@ def test_a_method_pays_for_its_compilation_where_another_has_compiled(tmp_path: 
     clock = ours.Clock()
     jax.monitoring.record_event_duration_secs(compiled._SAVED, 1000.0)
     wall, cpu = clock.read()
-    assert 1000 <= cpu
+    assert cpu >= 1000
     assert 1000 <= wall < 1100
 
 
