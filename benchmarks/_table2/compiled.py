@@ -2,44 +2,18 @@
 
 A search compiles a hundred programs, which is most of its time, and those of another seed, or of a
 row that starts from the same structure, are largely the same. What a method costs includes its
-compilation all the same: `saved` says what it would have taken.
+compilation all the same, see `spared`.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
-
-#: What JAX tells of each program that it reads: seconds of compilation less those of reading.
-_SAVED = "/jax/compilation_cache/compile_time_saved_sec"
-
-
-class _Saved:
-    """Adds up what this process was spared."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        jax.monitoring.register_event_duration_secs_listener(self._hear)
-
-    def _hear(self, event: str, duration: float, **_: Any) -> None:
-        if event == _SAVED:
-            self.seconds += duration
-
-
-@lru_cache(maxsize=1)
-def _heard() -> _Saved:
-    return _Saved()  # JAX has no way to stop listening: one for the life of the process
-
-
-def saved() -> float:
-    """Seconds that reading programs has spared this process, since this was first asked."""
-    return _heard().seconds
 
 
 @contextlib.contextmanager

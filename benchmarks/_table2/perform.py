@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import _worlds
-from benchmarks._table2 import cells, compiled, ours
+from benchmarks._table2 import cells, compiled, ours, trained
 from benchmarks._table2.changes import INTERVENTIONS
 from benchmarks._table2.fitted import Effort, Fitted
 from benchmarks._table2.methods import Method, all_methods
@@ -99,7 +99,8 @@ def perform(spec: cells.Spec) -> dict[str, Any]:
     runs = spec.places["folder"] / "runs" / _run_name(spec, effort)
     recordings = spec.places["recordings"]
     context = ours.Context(task, truth, spec.seed, effort, runs, recordings)
-    with compiled.kept(spec.places["folder"] / "compiled"):
+    kept = spec.places["folder"]
+    with compiled.kept(kept / "compiled"), trained.kept(kept / "trained"):
         fitted = method.fit(context)
         made = time.perf_counter()
         found = judged(fitted, context, _yardstick(spec.task, spec.seed, effort))

@@ -10,7 +10,7 @@ precision that a network needs would be lost in the spread of the state.)
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from benchmarks._table2 import trained
 from gsim_jax.task import InputError, Problem, Schema, Task, Trajectories
 
 #: Half-width, in standard deviations beyond the range of the training data, of where a rollout may
@@ -289,6 +290,27 @@ def fit_network(
         InputError: the error was not finite after any epoch.
     """
     graph, weights, fixed = nnx.split(model, nnx.Param, ...)
+    what = (type(model).__qualname__, loss.__qualname__, astuple(recipe), seed)
+    name = trained.digest(what, weights, fixed, train, held)
+
+    def train_it() -> tuple[Any, float]:
+        return _trained(loss, (graph, weights, fixed), train, held, recipe, seed)
+
+    leaves, best = trained.recalled(name, train_it)
+    kept = jax.tree.unflatten(jax.tree.structure(weights), jax.tree.leaves(leaves))
+    return nnx.merge(graph, kept, fixed), best
+
+
+def _trained(
+    loss: Callable[[Any, Any], jax.Array],
+    network: tuple[Any, Any, Any],
+    train: Any,
+    held: Any,
+    recipe: Recipe,
+    seed: int,
+) -> tuple[Any, float]:
+    """The weights after the best epoch, and their loss on the held-out data."""
+    graph, weights, fixed = network
     count = len(jax.tree.leaves(train)[0])
     batch = min(recipe.batch, count)
     steps = count // batch
@@ -309,7 +331,7 @@ def fit_network(
     if not np.isfinite(best):
         text = "the network's error is not finite after any epoch: scale the data, lower the rate"
         raise InputError((Problem("failed-fit", text),))
-    return nnx.merge(graph, kept, fixed), best
+    return kept, best
 
 
 def _adam() -> optax.GradientTransformation:

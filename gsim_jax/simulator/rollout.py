@@ -105,9 +105,10 @@ def rollout(
         antithetic: lanes 2k and 2k + 1 are mirror images.
         keep: `"paths"`, `"last"`, `"moments"`, or a `Keep`.
         rules: whether the task's rules are checked in every row.
-        memory: bytes that one chunk of lanes may take, roughly.
-        mesh: devices to spread the lanes over (all its axes); without one, where JAX puts them. In
-            a program of several processes every one makes the same call and gets the whole result.
+        memory: bytes that the chunks of lanes under way may take, roughly.
+        mesh: devices to spread the lanes over (all its axes); without one, where JAX puts them, on
+            a CPU of several cores a chunk to each. In a program of several processes every one
+            makes the same call and gets the whole result.
 
     Returns:
         What was kept, and one failure code per lane.
@@ -125,30 +126,54 @@ def rollout(
     static = Static(simulator, schema, values.layout, steps, stream, keeper, rules, given)
     shared, seed = values.shared, key_data(key)
     rows = _stream_rows(static, shared, values.lane, seed, numbers)
-    spread, most = Spread(mesh), _bytes_per_lane(static, values.lane)
-
-    def given_to(chunk: Chunk) -> tuple[Any, ...]:
-        lane = {k: spread.put(chunk.cut(v)) for k, v in values.lane.items()}
-        number, exists = spread.put(chunk.cut(numbers)), spread.put(chunk.exists)
-        return static, mesh, seed, rows, shared, number, exists, lane
-
-    threads = cores() if mesh is None and len(numbers) * steps >= WORTH else 1
-    size = plan_chunks(len(numbers), most, memory, threads) // threads
-    if threads > 1 and not _is_kernel(*given_to(Chunk(0, min(size, len(numbers)), size))):
-        threads = 1
-    if threads == 1:
-        size = plan_chunks(len(numbers), most, memory, spread.devices)
+    call = _Call(static, Spread(mesh), seed, rows, shared, values.lane, numbers)
+    size, threads = call.plan(memory)
     compiled = _sharded if mesh is not None else _kernel if threads > 1 else _alone
-
-    def simulated(chunk: Chunk) -> tuple[Any, np.ndarray]:
-        kept, code = compiled(*given_to(chunk))
-        axis = keeper.axis if keeper.per_lane else None
-        kept = jax.tree.map(lambda x: chunk.trim(spread.get(x), axis), kept)
-        return kept, chunk.trim(spread.get(code), 0)
-
     chunks = list(Chunk.all(len(numbers), size))
-    parts, codes = zip(*each(simulated, chunks, threads), strict=True)
+    done = each(partial(call.simulated, compiled), chunks, threads)
+    parts, codes = zip(*done, strict=True)
     return Rollout(keeper.join(parts), np.concatenate(codes), numbers, len(chunks))
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """A rollout's lanes, and how pieces of them are simulated."""
+
+    static: Static
+    spread: Spread
+    seed: np.ndarray
+    rows: Any
+    shared: Mapping[str, Any]
+    lane: Mapping[str, Any]
+    numbers: np.ndarray
+
+    def plan(self, memory: int) -> tuple[int, int]:
+        """Lanes per chunk, and how many chunks are simulated at a time."""
+        count, bytes_per_lane = len(self.numbers), _bytes_per_lane(self.static, self.lane)
+        threads = 1
+        if self.spread.mesh is None and count * self.static.steps >= WORTH:
+            threads = cores()
+        if threads > 1:
+            size = plan_chunks(count, bytes_per_lane, memory, threads) // threads
+            if _is_kernel(*self.given(Chunk(0, min(size, count), size))):
+                return size, threads
+        return plan_chunks(count, bytes_per_lane, memory, self.spread.devices), 1
+
+    def given(self, chunk: Chunk) -> tuple[Any, ...]:
+        """What the compiled function is given."""
+        put = self.spread.put
+        lane = {name: put(chunk.cut(values)) for name, values in self.lane.items()}
+        number, exists = put(chunk.cut(self.numbers)), put(chunk.exists)
+        mesh = self.spread.mesh
+        return self.static, mesh, self.seed, self.rows, self.shared, number, exists, lane
+
+    def simulated(self, compiled: Any, chunk: Chunk) -> tuple[Any, np.ndarray]:
+        """What is kept of a chunk, and its codes, on the host."""
+        keep, get = self.static.keep, self.spread.get
+        kept, code = compiled(*self.given(chunk))
+        axis = keep.axis if keep.per_lane else None
+        kept = jax.tree.map(lambda x: chunk.trim(get(x), axis), kept)
+        return kept, chunk.trim(get(code), 0)
 
 
 @partial(lanes_jit, static_argnums=(0, 1))

@@ -10,11 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
 pytest.importorskip("sklearn")
 pytest.importorskip("diffrax")
 
-from benchmarks._table2 import deterministic, last_value, twin
+from benchmarks._table2 import deterministic, last_value, spared, supervised, trained, twin
 from benchmarks._table2.forecaster import BASELINES, FROM_PROGRAM
 from benchmarks._table2.rollout import Rollout, one_step
 from benchmarks._table2.supervised import (
@@ -115,6 +116,31 @@ def test_a_fit_that_fails_says_so() -> None:
     with pytest.raises(InputError, match="not finite after any epoch"):
         fit_network(model, broken, broken, Recipe(epochs=2), 0)
     assert np.isfinite(one_step(model, scale, held)[1]).all()
+
+
+def test_a_network_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row with noise has the network of the row without, and is charged for it all the same."""
+    task, _ = walk()
+    train, held = splits(task)
+    given = pairs(train, scale_of(task.schema, train))
+    recipe = Recipe(epochs=3)
+
+    def weights(seed: int) -> list[np.ndarray]:
+        model, _ = fit_network(Straight(2, 0), given, given, recipe, seed)
+        return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))]
+
+    alone = weights(0)
+    with trained.kept(tmp_path / "trained"):
+        first = weights(0)
+        other = weights(1)
+        before = spared.seconds()
+        monkeypatch.setattr(supervised, "_trained", lambda *a: pytest.fail("trained again"))
+        again = weights(0)
+    assert spared.seconds() != before
+    for a, b, c in zip(alone, first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(b, c)
+    assert any((a != b).any() for a, b in zip(first, other, strict=True))
 
 
 def test_the_scale_knows_whole_numbers_bounds_and_constants() -> None:
