@@ -121,7 +121,7 @@ def test_a_fit_that_fails_says_so() -> None:
 def test_a_network_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row with noise has the network of the row without, and is charged for it all the same."""
     task, _ = walk()
-    train, held = splits(task)
+    train, _ = splits(task)
     given = pairs(train, scale_of(task.schema, train))
     recipe = Recipe(epochs=3)
 
