@@ -76,17 +76,11 @@ def all_methods() -> dict[str, Method]:
     found = list(_OURS)
     for name, label, fit, paper in baselines.rows():
         starts = name.startswith(("deterministic-code", "hybrid-twin"))
-        found.append(
-            Method(
-                name,
-                "baseline",
-                label,
-                fit,
-                paper,
-                "zeroshot" if starts else "",
-                takes_program=starts,
-            )
-        )
+        # A row with noise has the network of the row without.
+        after = name.removesuffix("-noise") if name.endswith("-noise") else ""
+        if starts and not after:
+            after = "zeroshot"
+        found.append(Method(name, "baseline", label, fit, paper, after, takes_program=starts))
     for row in ablations.ROWS:
         searches = row.recovers and not row.conversation
         found.append(
