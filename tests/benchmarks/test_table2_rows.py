@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks import _worlds
-from benchmarks._table2 import ablations, compiled, ours
+from benchmarks._table2 import ablations, compiled, ours, spared
 from benchmarks._table2.fitted import QUICK
 from gsim_jax.calibrate.objective import forecasts_for
 from gsim_jax.simulator.panel import is_complete
