@@ -59,7 +59,7 @@ _OURS = (
     Method("library-zeroshot", "ours", "library, one proposal, no calibration", ours.library_guess,
            recovers=True),
     Method("library-zeroshot-optim", "ours", "library, one proposal, calibrated",
-           ours.library_single, recovers=True),
+           ours.library_single, "", "library", recovers=True),
     Method("chat", "ours", "language model, ES", ours.chat, "G-Sim-ES", conversation=True,
            recovers=True),
     Method("chat-npe", "ours", "language model, NPE", ours.chat_neural, "G-Sim-SBI", "chat",
