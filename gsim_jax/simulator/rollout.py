@@ -29,11 +29,11 @@ from gsim_jax.simulator.streams import Stream
 from gsim_jax.simulator.threads import (
     KERNEL_OPTIONS,
     WORTH,
+    compiles,
     cores,
     each,
     kernels_work,
     one_kernel,
-    only_loops,
 )
 from gsim_jax.task import InputError, Problem, Schema
 
@@ -195,8 +195,7 @@ def _is_kernel(static: Static, *arguments: Any) -> bool:
     if any(spec.shape for spec in static.simulator.states.values()) or not kernels_work():
         return False
     if static not in _KERNELS:
-        # Traced once: jit finds it when the call comes.
-        _KERNELS[static] = only_loops(_kernel.trace(static, *arguments).jaxpr)
+        _KERNELS[static] = compiles(_kernel.trace(static, *arguments))
     return _KERNELS[static]
 
 

@@ -9,6 +9,7 @@ chunks run beside one another and meet once, at their end.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -35,10 +36,9 @@ cumlogsumexp cummax cummin cumprod cumsum custom_jvp_call digamma div dynamic_sl
 dynamic_update_slice eq erf erf_inv erfc exp exp2 expm1 floor gather ge gt integer_pow iota
 is_finite jit le lgamma log log1p log2 logistic lt max min mul ne neg nextafter not or pad pjit
 population_count pow reduce_and reduce_max reduce_min reduce_or reduce_precision reduce_prod
-reduce_sum reduce_xor rem reshape rev round rsqrt scan scatter scatter-add scatter-max scatter-min
-scatter-mul scatter-sub select_n shift_left shift_right_arithmetic shift_right_logical sign sin
-sinh slice split sqrt square squeeze stack stop_gradient sub tan tanh tile transpose unstack
-xla_metadata_value xor
+reduce_sum reduce_xor rem reshape rev round rsqrt scan select_n shift_left shift_right_arithmetic
+shift_right_logical sign sin sinh slice split sqrt square squeeze stack stop_gradient sub tan tanh
+tile transpose unstack xla_metadata_value xor
 """
 _LOOPS = frozenset(_LOOP_NAMES.split())
 
@@ -99,6 +99,21 @@ def only_loops(jaxpr: Any) -> bool:
     return True
 
 
+def compiles(traced: Any) -> bool:
+    """Whether a traced function of kernels can be compiled; jit keeps what was.
+
+    Args:
+        traced: what ``jitted.trace(...)`` returns.
+    """
+    if not only_loops(traced.jaxpr):
+        return False
+    try:
+        traced.lower().compile()
+    except jax.errors.JaxRuntimeError:  # XLA knows best what its kernels can do
+        return False
+    return True
+
+
 def _inside(params: dict[str, Any]) -> Iterator[Any]:
     for value in params.values():
         for one in value if isinstance(value, (tuple, list)) else (value,):
@@ -115,14 +130,26 @@ def each(function: Callable[[Any], Any], items: Sequence[Any], threads: int) -> 
         threads: how many items are worked on at a time.
 
     Returns:
-        The results, in the order of `items`. An exception of any of them is raised.
+        The results, in the order of `items`.
+
+    Raises:
+        Whatever the function raises for one of them; those that wait are then left.
     """
     found: list[Any] = [None] * len(items)
-    waiting = iter(range(len(items)))  # the next() of a range is atomic
+    waiting = deque(range(len(items)))
+
+    def taken() -> int | None:
+        try:
+            return waiting.popleft()
+        except IndexError:
+            return None
 
     def work() -> None:
-        for i in waiting:
-            found[i] = function(items[i])
+        try:
+            while (i := taken()) is not None:
+                found[i] = function(items[i])
+        finally:
+            waiting.clear()  # after an error, or Ctrl-C, the others end what they have begun
 
     helpers = [_pool(threads - 1).submit(work) for _ in range(min(threads, len(items)) - 1)]
     try:

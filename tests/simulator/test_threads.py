@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from gsim_jax.simulator import threads
 from gsim_jax.simulator.keep import Moments
 from gsim_jax.simulator.rollout import rollout
 from gsim_jax.task import InputError
+from tests.simulator.test_vocabulary import CASES
 from tests.simulator.towns import INPUTS, PARAMS, START, town, with_params
 
 STEPS = 20
@@ -111,7 +113,7 @@ class TestKernels:
         def steps(x: jax.Array) -> jax.Array:
             def body(y: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
                 y = jnp.where(y > 2, jnp.cumsum(y) / 9, jax.nn.softplus(y) + t)
-                return y.at[1].add(1.0), jnp.argmax(y)
+                return jax.lax.dynamic_update_slice(y, y[:1] + 1, (1,)), jnp.argmax(y)
 
             y, at = jax.lax.scan(body, x, jnp.arange(5.0))
             return y + at.sum()
@@ -136,6 +138,16 @@ class TestKernels:
     )
     def test_what_is_more_than_loops(self, function: Any) -> None:
         assert not threads.only_loops(jax.make_jaxpr(function)(jnp.arange(1.0, 5.0)))
+
+    def test_what_does_not_compile_is_no_kernel(self, monkeypatch: Any) -> None:
+        """Whatever the list of primitives says, XLA has the last word."""
+
+        def steps(x: jax.Array) -> jax.Array:
+            return jax.lax.scan(lambda y, _: (jnp.sort(y), None), x, None, length=3)[0]
+
+        monkeypatch.setattr(threads, "only_loops", lambda jaxpr: True)
+        made = lanes_jit(threads.one_kernel(steps), threads.KERNEL_OPTIONS)
+        assert not threads.compiles(made.trace(jnp.ones((4, 300))))
 
     def test_a_kernel_is_one_call(self) -> None:
         """XLA still knows the attribute: else this machine's cores would meet after every loop."""
@@ -169,10 +181,34 @@ class TestEach:
         assert set(names) == {threading.current_thread().name}
 
     def test_an_error_is_raised(self) -> None:
-        def fails(x: int) -> int:
+        seen: list[int] = []
+
+        def fails(x: int) -> None:
+            seen.append(x)
             if x == 7:
                 raise ValueError("seven")
-            return x
+            if x > 7:
+                time.sleep(0.01)
 
         with pytest.raises(ValueError, match="seven"):
-            threads.each(fails, range(9), 2)
+            threads.each(fails, range(1000), 2)
+        assert len(seen) < 1000  # nobody waits for the rest
+
+
+def test_every_operation_of_a_program_can_be_in_a_kernel() -> None:
+    """The cases of the vocabulary, over lanes: what is called a loop compiles, to the same."""
+    refused, made = set(), 0
+    for name, function, arguments in CASES:
+        if not arguments:
+            continue  # nothing of a lane in it
+        lanes = [np.repeat(np.asarray(a)[None], 5, axis=0) for a in arguments]
+        mapped = jax.vmap(function)
+        if not threads.only_loops(jax.make_jaxpr(mapped)(*lanes)):
+            refused.add(name)
+            continue
+        found = lanes_jit(threads.one_kernel(mapped), threads.KERNEL_OPTIONS)(*lanes)
+        made += 1
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(mapped(*lanes)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6, err_msg=name)
+    assert made > len(CASES) / 2
+    assert refused >= {"dot", "sort"}
