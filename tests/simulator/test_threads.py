@@ -34,8 +34,9 @@ def run(cores: int, monkeypatch: Any, params: Any = PARAMS, **options: Any) -> A
 
 
 class TestRollouts:
-    @pytest.mark.parametrize("words", ["threefry", "hash", "sobol"])
-    @pytest.mark.parametrize("keep", ["paths", "last", "moments"])
+    @pytest.mark.parametrize(
+        ("words", "keep"), [("threefry", "last"), ("hash", "paths"), ("sobol", "moments")]
+    )
     def test_cores_change_nothing(self, words: str, keep: str, monkeypatch: Any) -> None:
         beta = np.linspace(0.1, 1.2, LANES).astype(np.float32)
         gamma = np.where(np.arange(LANES) % 97 == 5, 1.5, 0.1).astype(np.float32)
