@@ -106,7 +106,7 @@ def test_a_method_pays_for_its_compilation_where_another_has_compiled(tmp_path: 
 
     with compiled.kept(tmp_path / "compiled"):
         assert compiled_anew() == 0
-        assert compiled_anew() > 0
+        assert compiled_anew() != 0  # less the time that reading takes: small ones are a loss
     clock = ours.Clock()
     jax.monitoring.record_event_duration_secs(spared._COMPILED, 1000.0)
     wall, cpu = clock.read()
