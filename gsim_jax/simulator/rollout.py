@@ -28,6 +28,7 @@ from gsim_jax.simulator.simulate import Static, draw_sites, simulate
 from gsim_jax.simulator.streams import Stream
 from gsim_jax.simulator.threads import (
     KERNEL_OPTIONS,
+    LANES,
     WORTH,
     compiles,
     cores,
@@ -154,7 +155,8 @@ class _Call:
         if self.spread.mesh is None and count * self.static.steps >= WORTH:
             threads = cores()
         if threads > 1:
-            size = plan_chunks(count, bytes_per_lane, memory, threads) // threads
+            cached = min(memory, threads * LANES * bytes_per_lane)
+            size = plan_chunks(count, bytes_per_lane, cached, threads) // threads
             if _is_kernel(*self.given(Chunk(0, min(size, count), size))):
                 return size, threads
         return plan_chunks(count, bytes_per_lane, memory, self.spread.devices), 1

@@ -23,6 +23,8 @@ from gsim_jax.compilation import CPU_OPTIONS, lanes_jit
 
 #: Lanes times steps from which on the hand-over to a thread, a tenth of a millisecond, is little.
 WORTH = 20_000
+#: Lanes of a chunk at most: what they work on then stays in a core's own cache.
+LANES = 1 << 13
 #: How XLA's CPU backend knows a call that it compiles to one function, which runs in its caller's
 #: thread, and how its inliner is kept from it.
 _KERNEL = {"xla_cpu_small_call": "true", "inlineable": "false"}
