@@ -76,10 +76,9 @@ def all_methods() -> dict[str, Method]:
     found = list(_OURS)
     for name, label, fit, paper in baselines.rows():
         starts = name.startswith(("deterministic-code", "hybrid-twin"))
-        # A row with noise has the network of the row without.
-        after = name.removesuffix("-noise") if name.endswith("-noise") else ""
-        if starts and not after:
-            after = "zeroshot"
+        after = "zeroshot" if starts else ""
+        if name.endswith("-noise"):  # it has the network of the row without
+            after = name.removesuffix("-noise")
         found.append(Method(name, "baseline", label, fit, paper, after, takes_program=starts))
     for row in ablations.ROWS:
         searches = row.recovers and not row.conversation

@@ -157,7 +157,7 @@ class _Call:
         if threads > 1:
             cached = min(memory, threads * LANES * bytes_per_lane)
             size = plan_chunks(count, bytes_per_lane, cached, threads) // threads
-            if _is_kernel(*self.given(Chunk(0, min(size, count), size))):
+            if _is_kernel(self, Chunk(0, min(size, count), size)):
                 return size, threads
         return plan_chunks(count, bytes_per_lane, memory, self.spread.devices), 1
 
@@ -192,12 +192,13 @@ def _kernel(static: Static, mesh: None, *arguments: Any) -> tuple[Any, jax.Array
 _KERNELS: dict[Static, bool] = {}
 
 
-def _is_kernel(static: Static, *arguments: Any) -> bool:
+def _is_kernel(call: _Call, chunk: Chunk) -> bool:
+    static = call.static
     # Loops over the small arrays of a lane take up to twice as long inside of a kernel.
     if any(spec.shape for spec in static.simulator.states.values()) or not kernels_work():
         return False
     if static not in _KERNELS:
-        _KERNELS[static] = compiles(_kernel.trace(static, *arguments))
+        _KERNELS[static] = compiles(_kernel.trace(*call.given(chunk)))
     return _KERNELS[static]
 
 
