@@ -16,7 +16,6 @@ from benchmarks._table2 import ours, rejection
 from benchmarks._table2.fitted import Fitted
 from benchmarks._table2.ours import Context
 from benchmarks._table2.squared_error import SquaredError
-from gsim_jax.calibrate import Evolution
 from gsim_jax.propose import Brief, Finding, LibraryProposer, Proposal
 from gsim_jax.task.outputs import observed_outputs
 
@@ -90,7 +89,7 @@ def _library(name: str, edit: Callable[[Brief], Brief]) -> Callable[[Context], F
 
 def energy(context: Context) -> Fitted:
     """The reference of the next two: energy scores, also where a likelihood exists."""
-    return ours.truth_calibrated(context, Evolution(score="energy"))
+    return ours.truth_calibrated(context, context.effort.evolution("energy"))
 
 
 def squared_error(context: Context) -> Fitted:
@@ -103,7 +102,7 @@ def rejection_sampling(context: Context) -> Fitted:
     other = replace(context.truth, program=rejection.marked(context.truth.program, context.task))
     with rejection.by_rejection():
         found = ours.truth_calibrated(
-            replace(context, truth=other), Evolution(score="energy")
+            replace(context, truth=other), context.effort.evolution("energy")
         )  # fmt: skip
     # Judged by the draws that all rows are judged by: what differs is what was found.
     return replace(found, simulator=context.truth.program)
@@ -134,12 +133,14 @@ def half_hidden(context: Context) -> Context:
 
 def particles(context: Context) -> Fitted:
     """The reference of the next one: half of the entries hidden."""
-    return ours.truth_calibrated(half_hidden(context), Evolution(score="energy"))
+    return ours.truth_calibrated(half_hidden(context), context.effort.evolution("energy"))
 
 
 def without_particles(context: Context) -> Fitted:
     """What is hidden is simulated on, whatever the data say since."""
-    return ours.truth_calibrated(half_hidden(context), Evolution(score="energy"), filtered=False)
+    return ours.truth_calibrated(
+        half_hidden(context), context.effort.evolution("energy"), filtered=False
+    )
 
 
 def without_repair(context: Context) -> Fitted:

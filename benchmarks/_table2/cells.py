@@ -26,7 +26,7 @@ from gsim_jax.cli.reply import plain
 VERSION = 2
 DONE, FAILED = "done", "failed"
 #: Cells that one process computes: what is compiled stays in memory, 75 MB a cell.
-LIFE = 25
+LIFE = 50
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._table2 import compiled
 from gsim_jax.whatif import Change, Model, Scenario, Start, set_to, sweep
 from gsim_jax.whatif.targets import Targets
 
@@ -153,10 +154,12 @@ class Probe:
             scenarios += [
                 Scenario(f"{one.name}, silent", (*one.changes, *change.silent)) for one in scenarios
             ]
-        found = sweep(
-            model, scenarios, Start.of(change.state, change.inputs), steps=change.steps,
-            replicates=_LANES, key=_KEY, keep="moments", rules=False,
-        )  # fmt: skip
+        start = Start.of(change.state, change.inputs)
+        with compiled.quickly():
+            found = sweep(
+                model, scenarios, start, steps=change.steps, replicates=_LANES, key=_KEY,
+                keep="moments", rules=False,
+            )  # fmt: skip
         means = found["mean"].sel(variable=list(change.variables))
         means = means.transpose("scenario", "variable", "t").values
         first, rest = means[0], means[1 : 1 + len(sets)]

@@ -17,30 +17,47 @@ from jax.experimental.compilation_cache import compilation_cache
 
 
 @contextlib.contextmanager
-def kept(folder: Path, least: float = 0.05) -> Iterator[dict[str, Any]]:
+def quickly() -> Iterator[None]:
+    """What is compiled inside takes half the time, and may run slower: for what runs once."""
+    with _options(jax_disable_most_optimizations=True):
+        yield
+
+
+@contextlib.contextmanager
+def kept(folder: Path) -> Iterator[dict[str, Any]]:
     """What is compiled inside is read from a folder, or written there.
 
     Args:
         folder: need not exist; processes may share it.
-        least: seconds; what compiles faster is not kept.
 
     Yields:
         The options of JAX that are in force.
     """
     options = {
         "jax_compilation_cache_dir": str(folder),
-        "jax_persistent_cache_min_compile_time_secs": least,
+        # Operations outside of any program compile one by one, each longer than it takes to read.
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
-    before = {name: getattr(jax.config, name) for name in options}
+    try:
+        with _options(**options):
+            compilation_cache.reset_cache()  # else the folder of before stays in use
+            yield options
+    finally:
+        compilation_cache.reset_cache()
+
+
+@contextlib.contextmanager
+def _options(**options: Any) -> Iterator[None]:
+    """Options of JAX that are in force inside."""
+    before = {name: jax.config.values[name] for name in options}
 
     def use(values: dict[str, Any]) -> None:
         for name, value in values.items():
             jax.config.update(name, value)
-        compilation_cache.reset_cache()  # else the folder of before stays in use
 
     use(options)
     try:
-        yield options
+        yield
     finally:
         use(before)

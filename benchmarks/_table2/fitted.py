@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from gsim_jax.calibrate import Evolution, NeuralPosterior
 from gsim_jax.diagnose.next_state import Request, clouds
 from gsim_jax.simulator.contract import Simulator
 from gsim_jax.words import named_words
@@ -90,6 +91,11 @@ class Effort:
         simulations: data sets of a neural posterior where they are cheap.
         stored: the same where they are dear.
         lanes: lanes of mean curves.
+        design: points of a calibration's first scan, as multiples of the members of a call.
+        restarts: searches that a calibration begins.
+        explore: generations of its search at dimension 0.
+        steps: its Gauss-Newton steps at most.
+        passes: its passes over the data per step at most.
     """
 
     quick: bool = False
@@ -101,6 +107,22 @@ class Effort:
     simulations: int = 100_000
     stored: int = 8_192
     lanes: int = 2_000
+    design: int = Evolution().design
+    restarts: int = Evolution().restarts
+    explore: int = Evolution().explore
+    steps: int = Evolution().steps
+    passes: int = Evolution().passes
+
+    def evolution(self, score: Literal["auto", "energy"] = "auto") -> Evolution:
+        """The evolution strategy within the effort."""
+        return Evolution(
+            score=score, design=self.design, restarts=self.restarts, explore=self.explore,
+            steps=self.steps, passes=self.passes,
+        )  # fmt: skip
+
+    def neural(self) -> NeuralPosterior:
+        """The neural posterior within the effort; its posterior mean is the point."""
+        return NeuralPosterior(simulations=self.simulations, stored=self.stored)
 
 
 QUICK = Effort(
@@ -112,4 +134,9 @@ QUICK = Effort(
     simulations=4_096,
     stored=1_024,
     lanes=500,
+    design=2,
+    restarts=1,
+    explore=4,
+    steps=6,
+    passes=4,
 )

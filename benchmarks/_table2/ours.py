@@ -20,8 +20,6 @@ from benchmarks._table2.fitted import Cost, Effort, Fitted
 from gsim_jax.calibrate import (
     Calibration,
     Calibrator,
-    Evolution,
-    NeuralPosterior,
     Objective,
     increment_scale,
     settings_for,
@@ -103,7 +101,8 @@ def truth_calibrated(
 ) -> Fitted:
     """The truth's structure with parameters from the data: the best that a search can reach."""
     program = context.truth.program
-    return calibrated(context, program, calibrator or Evolution(), "the truth's", filtered)
+    calibrator = calibrator or context.effort.evolution()
+    return calibrated(context, program, calibrator, "the truth's", filtered)
 
 
 def objective_of(task: Task, simulator: Any, filtered: bool = True) -> Objective:
@@ -137,11 +136,6 @@ def _cost(clock: Clock, found: Calibration) -> Cost:
     return Cost(wall, cpu, found.evaluations, None, len(found.parameters))
 
 
-def neural(effort: Effort) -> NeuralPosterior:
-    """The neural posterior within the effort; its posterior mean is the point."""
-    return NeuralPosterior(simulations=effort.simulations, stored=effort.stored)
-
-
 def searched(
     context: Context,
     name: str,
@@ -156,12 +150,13 @@ def searched(
         name: of the run's folder.
         proposer: who proposes.
         wide: rounds, and proposals per round.
-        calibrator: `Evolution()` by default.
+        calibrator: the effort's evolution strategy by default.
 
     Raises:
         InputError: no proposal became a candidate.
     """
     folder = context.folder / name
+    calibrator = calibrator or context.effort.evolution()
     with _alone(folder):
         clock = Clock()
         if (folder / "run.json").is_file():
@@ -226,7 +221,7 @@ def _winner(task: Task, folder: Path, found: RunResult, seconds: tuple[float, fl
 def then_neural(context: Context, found: Fitted) -> Fitted:
     """The structure of a search under the posterior mean of a neural posterior."""
     assert isinstance(found.simulator, Program)
-    again = calibrated(context, found.simulator, neural(context.effort), "the winner's")
+    again = calibrated(context, found.simulator, context.effort.neural(), "the winner's")
     cost, own = found.cost, again.cost
     spent = Cost(
         cost.seconds + own.seconds, cost.cpu_seconds + own.cpu_seconds, cost.points + own.points,
@@ -286,7 +281,7 @@ def library_guess(context: Context) -> Fitted:
 
 def library_single(context: Context) -> Fitted:
     """The library's first idea, calibrated."""
-    return _first_idea(context, Evolution())
+    return _first_idea(context, context.effort.evolution())
 
 
 def _first_idea(context: Context, calibrator: Calibrator) -> Fitted:
@@ -354,7 +349,7 @@ def chat_single(context: Context) -> Fitted:
     """ZeroShotOptim: the first program of the conversation, calibrated."""
     if width(context, replayed(context)) == ONE:
         return chat(context)
-    return _first_reply(context, "chat-single", Evolution())
+    return _first_reply(context, "chat-single", context.effort.evolution())
 
 
 def _first_reply(context: Context, name: str, calibrator: Calibrator) -> Fitted:

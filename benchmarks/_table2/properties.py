@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import _worlds
+from benchmarks._table2 import compiled
 from benchmarks._table2.changes import Found, Intervention, Place, Probe
 from benchmarks._table2.fitted import Fitted
 from gsim_jax.diagnose.next_state import Cells, Request
@@ -19,8 +20,8 @@ from gsim_jax.whatif import Model, start_from, sweep
 
 #: Days on which mean curves are compared.
 GRID = (5, 10, 20, 30, 40, 60)
-#: Draws of a forecaster per trajectory.
-_DRAWS = 20
+#: Lanes of a simulator for each draw of a forecaster per trajectory.
+_LANES_PER_DRAW = 100
 _KEY = 31
 NO_MODEL = "no: it has no submodule that could be changed"
 INSIDE = "no: a forecaster, though there is a program inside"
@@ -71,10 +72,11 @@ class Judge:
         steps = self.days[-1]
         start = start_from("first", self.task, model.simulator, model.draws, steps, split="test")
         scenarios = [self.change.scenario(places)] if places else []
-        found = sweep(
-            model, scenarios, start, steps=steps, replicates=self.lanes, key=_KEY,
-            keep="moments", rules=False,
-        )  # fmt: skip
+        with compiled.quickly():
+            found = sweep(
+                model, scenarios, start, steps=steps, replicates=self.lanes, key=_KEY,
+                keep="moments", rules=False,
+            )  # fmt: skip
         picked = found["mean"].sel(variable=list(self.change.variables)).isel(t=self.days)
         means = picked.transpose("scenario", "variable", "t").values
         return Curves(means[0], means[-1])
@@ -131,6 +133,7 @@ class Judge:
         cells = {day: Cells(everybody, np.full(len(data), day)) for day in days}
         # Forecasts from the first row alone: one track per day.
         plan = Plan(tuple(days), free=False, stride=max(days))
-        request = Request(self.task.schema, data, plan, cells, keep, _DRAWS)
+        draws = max(1, self.lanes // _LANES_PER_DRAW)
+        request = Request(self.task.schema, data, plan, cells, keep, draws)
         drawn = fitted.draw(request, seed)
         return np.stack([np.nanmean(drawn[day], axis=(0, 1), dtype=float) for day in days], axis=1)

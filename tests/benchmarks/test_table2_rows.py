@@ -116,7 +116,7 @@ def test_a_method_pays_for_its_compilation_where_another_has_compiled(tmp_path: 
 
 def test_what_is_compiled_inside_is_kept_and_nothing_after_it(tmp_path: Path) -> None:
     before = jax.config.jax_compilation_cache_dir
-    with compiled.kept(tmp_path / "compiled", least=0.0):
+    with compiled.kept(tmp_path / "compiled"):
         jax.jit(lambda x: jnp.sin(x) + 3)(jnp.arange(7.0))
     inside = len(list((tmp_path / "compiled").iterdir()))
     assert inside > 0

@@ -23,7 +23,7 @@ def quick(folder: Path) -> Iterator[dict[str, str]]:
     Args:
         folder: Where compiled programs are kept.
     """
-    with pytest.MonkeyPatch.context() as patch, kept(folder, least=0.0) as options:
+    with pytest.MonkeyPatch.context() as patch, kept(folder) as options:
         make_small(patch.setattr)
         yield {name.upper(): str(value) for name, value in options.items()}
 
