@@ -25,9 +25,9 @@ from rich.console import Console
 from benchmarks import _worlds
 from benchmarks._arguments import Numbers
 from benchmarks._table2 import cells, markdown, paper, perform
+from benchmarks._table2.context import RECORDINGS
 from benchmarks._table2.fitted import QUICK, Effort
 from benchmarks._table2.methods import Method, all_methods
-from benchmarks._table2.ours import RECORDINGS
 from benchmarks._table2.summary import summarise
 from gsim_jax.cli.reply import dumps, plain
 from gsim_jax.report.tables import table
@@ -86,7 +86,7 @@ class Asked:
 @click.option("--seeds", type=click.IntRange(1), help="Seeds 0, 1, ...: five, or one with --quick.")
 @click.option("--quick", is_flag=True, help="One seed, few states, small budgets, all rows.")
 @click.option(
-    "--states", type=click.IntRange(2), help="States per horizon: 300, or 60 with --quick."
+    "--states", type=click.IntRange(2), help="States per horizon: 300, or 40 with --quick."
 )
 @click.option("--horizons", type=HORIZONS, default="1,7,20", show_default=True)
 @click.option(

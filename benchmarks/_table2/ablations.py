@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmarks._table2 import ours, rejection
+from benchmarks._table2.context import Context
 from benchmarks._table2.fitted import Fitted
-from benchmarks._table2.ours import Context
 from benchmarks._table2.squared_error import SquaredError
 from gsim_jax.propose import Brief, Finding, LibraryProposer, Proposal
 from gsim_jax.task.outputs import observed_outputs

@@ -7,8 +7,9 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from benchmarks._table2.context import Clock, Context
 from benchmarks._table2.fitted import Cost, Fitted
-from benchmarks._table2.ours import Clock, Context, first_program
+from benchmarks._table2.ours import first_program
 
 #: The paper's name of a method, by ours.
 PAPER: Mapping[str, str] = {

@@ -22,7 +22,7 @@ from benchmarks._table2.supervised import Recipe, Scale, StepModel
 from gsim_jax.task import Task
 
 WIDTH, HIDDEN = 128, 3
-FULL, QUICK = (Recipe(epochs=50), Recipe(epochs=150)), (Recipe(epochs=40),)
+FULL, QUICK = (Recipe(epochs=50), Recipe(epochs=150)), (Recipe(epochs=25),)
 
 
 class DyNode(StepModel):

@@ -127,7 +127,7 @@ class Effort:
 
 QUICK = Effort(
     quick=True,
-    states=60,
+    states=40,
     draws=100,
     rounds=1,
     proposals=1,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from benchmarks._table2 import ablations, baselines, ours, point
+from benchmarks._table2.context import Context
 from benchmarks._table2.fitted import Fitted
-from benchmarks._table2.ours import Context
 
 GROUPS: Mapping[str, str] = {
     "bounds": "What can be reached",

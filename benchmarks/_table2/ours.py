@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
-from benchmarks import _worlds
-from benchmarks._table2 import spared
-from benchmarks._table2.fitted import Cost, Effort, Fitted
-from gsim_jax.calibrate import (
-    Calibration,
-    Calibrator,
-    Objective,
-    increment_scale,
-    settings_for,
-)
+from benchmarks._table2.context import RECORDINGS, Clock, Context, alone, calibrated
+from benchmarks._table2.fitted import Cost, Fitted
+from benchmarks._table2.single import first_idea, first_reply
+from gsim_jax.calibrate import Calibrator
 from gsim_jax.calibrate.guess import Guess
-from gsim_jax.cli.reply import plain
 from gsim_jax.propose import (
-    Brief,
     ChatOptions,
     ChatProposer,
     LibraryProposer,
@@ -36,52 +23,10 @@ from gsim_jax.propose import (
 )
 from gsim_jax.search import RunResult, resume, run
 from gsim_jax.search.record import write_json
-from gsim_jax.simulator.check import load_program
-from gsim_jax.simulator.panel import build_panel, is_complete
 from gsim_jax.simulator.program import Program
-from gsim_jax.simulator.sandbox import Sandbox
-from gsim_jax.task import InputError, Problem, Task, profile
+from gsim_jax.task import InputError, Problem, Task
 
-RECORDINGS = Path(__file__).resolve().parents[1] / "recordings"
 NO_RECORDING = "no recording"
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a method is given.
-
-    Attributes:
-        task: the task with its data.
-        truth: the simulator that made the data; for rows that are told it.
-        seed: everything random follows from it.
-        effort: how much may be spent.
-        folder: where runs of this task and seed are kept, so that what was cut short goes on.
-        recordings: folder of recorded conversations.
-    """
-
-    task: Task
-    truth: _worlds.Simulator
-    seed: int
-    effort: Effort
-    folder: Path
-    recordings: Path = RECORDINGS
-
-
-class Clock:
-    """Wall and processor seconds since it was made, with what was `spared`."""
-
-    def __init__(self) -> None:
-        self.wall, self.cpu, self.spared = (
-            time.perf_counter(),
-            time.process_time(),
-            spared.seconds(),
-        )
-
-    def read(self) -> tuple[float, float]:
-        """Both, in seconds."""
-        more = spared.seconds() - self.spared
-        wall, cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
-        return wall + more, cpu + more
 
 
 def floor(context: Context) -> Fitted:
@@ -105,37 +50,6 @@ def truth_calibrated(
     return calibrated(context, program, calibrator, "the truth's", filtered)
 
 
-def objective_of(task: Task, simulator: Any, filtered: bool = True) -> Objective:
-    """The objective that the search would have."""
-    settings = settings_for(task)
-    scale = increment_scale(build_panel(task.schema, task.train, rows=settings.rows), settings.plan)
-    complete = all(is_complete(split) for split in (task.train, task.validation) if split)
-    return Objective(
-        simulator, task.schema, settings, np.asarray(scale), complete=complete, filtered=filtered
-    )
-
-
-def calibrated(
-    context: Context, program: Program, calibrator: Calibrator, whose: str, filtered: bool = True
-) -> Fitted:
-    """A structure with its parameters fitted to the training data."""
-    clock = Clock()
-    objective = objective_of(context.task, program, filtered)
-    found = calibrator.calibrate(objective, context.task.train, context.seed)
-    return Fitted(
-        program,
-        found.parameters,
-        cost=_cost(clock, found),
-        title=f"{whose} structure, parameters by {calibrator.name}",
-        details={"errors": found.errors, "warnings": list(found.warnings)},
-    )
-
-
-def _cost(clock: Clock, found: Calibration) -> Cost:
-    wall, cpu = clock.read()
-    return Cost(wall, cpu, found.evaluations, None, len(found.parameters))
-
-
 def searched(
     context: Context,
     name: str,
@@ -157,7 +71,7 @@ def searched(
     """
     folder = context.folder / name
     calibrator = calibrator or context.effort.evolution()
-    with _alone(folder):
+    with alone(folder):
         clock = Clock()
         if (folder / "run.json").is_file():
             found = resume(folder, proposer=proposer, calibrator=calibrator)
@@ -171,15 +85,6 @@ def searched(
         text = "expected a candidate; every proposal was refused"
         raise InputError(Problem("no-candidate", text, file=str(folder)))
     return _winner(context.task, folder, found, seconds)
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Two processes that need the same run: the second waits, and reads what the first made."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f"{folder.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _seconds(folder: Path, clock: Clock) -> tuple[float, float]:
@@ -276,32 +181,12 @@ def library_neural(context: Context) -> Fitted:
 
 def library_guess(context: Context) -> Fitted:
     """The library's first idea at its guessed values."""
-    return _first_idea(context, Guess())
+    return first_idea(context, Guess())
 
 
 def library_single(context: Context) -> Fitted:
     """The library's first idea, calibrated."""
-    return _first_idea(context, context.effort.evolution())
-
-
-def _first_idea(context: Context, calibrator: Calibrator) -> Fitted:
-    """A single proposal needs no ranking, so that it is not diagnosed either."""
-    task = context.task
-    brief = Brief(task.schema, profile(task), 0, context.seed)
-    (proposal,) = LibraryProposer().propose(brief, 1)
-    with Sandbox() as sandbox:
-        program = load_program(proposal.source, task.schema, sandbox)
-    path = context.folder / f"first-{calibrator.name}.json"
-    with _alone(path):  # rows that build on it read what the first of them found
-        if not path.is_file():
-            found = calibrated(context, program, calibrator, "the library's")
-            kept = {"values": found.values, "cost": asdict(found.cost), "details": found.details}
-            write_json(path, plain(kept))
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    return Fitted(
-        program, kept["values"], cost=Cost(**kept["cost"]), title=proposal.title,
-        source=proposal.source, details=kept["details"],
-    )  # fmt: skip
+    return first_idea(context, context.effort.evolution())
 
 
 def recording(context: Context) -> Path | None:
@@ -321,6 +206,8 @@ def chat(context: Context) -> Fitted:
     kept = recording(context)
     if kept is not None:
         replay = ReplayProposer(kept)
+        if width(context, replay) == ONE:
+            return chat_single(context)
         return searched(context, "chat", replay, width(context, replay))
     effort = context.effort
     return searched(context, "chat", _live(), Width(effort.rounds, effort.proposals))
@@ -342,19 +229,12 @@ def chat_neural(context: Context) -> Fitted:
 
 def chat_guess(context: Context) -> Fitted:
     """ZeroShot: the first program of the conversation at its guessed values."""
-    return _first_reply(context, "chat-guess", Guess())
+    return first_reply(context, replayed(context), Guess())
 
 
 def chat_single(context: Context) -> Fitted:
     """ZeroShotOptim: the first program of the conversation, calibrated."""
-    if width(context, replayed(context)) == ONE:
-        return chat(context)
-    return _first_reply(context, "chat-single", context.effort.evolution())
-
-
-def _first_reply(context: Context, name: str, calibrator: Calibrator) -> Fitted:
-    replay = replayed(context)
-    return searched(context, name, replay, ONE, calibrator)
+    return first_reply(context, replayed(context), context.effort.evolution())
 
 
 def replayed(context: Context) -> ReplayProposer:

@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks import _worlds
 from benchmarks._table2 import cells, compiled, ours, trained
 from benchmarks._table2.changes import INTERVENTIONS
+from benchmarks._table2.context import RECORDINGS, Context
 from benchmarks._table2.fitted import Effort, Fitted
 from benchmarks._table2.methods import Method, all_methods
 from benchmarks._table2.modality import modality
@@ -31,7 +32,7 @@ SLOTS = "not tried: entries of slots cannot be hidden one by one"
 
 def specs(
     methods: Mapping[str, Method], tasks: list[Path], seeds: int, effort: Effort, folder: Path,
-    recordings: Path = ours.RECORDINGS,
+    recordings: Path = RECORDINGS,
 ) -> tuple[list[cells.Spec], list[dict[str, Any]]]:  # fmt: skip
     """What is to be computed, and what cannot be.
 
@@ -98,7 +99,7 @@ def perform(spec: cells.Spec) -> dict[str, Any]:
     task, truth = _world(spec.task)
     runs = spec.places["folder"] / "runs" / _run_name(spec, effort)
     recordings = spec.places["recordings"]
-    context = ours.Context(task, truth, spec.seed, effort, runs, recordings)
+    context = Context(task, truth, spec.seed, effort, runs, recordings)
     kept = spec.places["folder"]
     with compiled.kept(kept / "compiled"), trained.kept(kept / "trained"):
         fitted = method.fit(context)
@@ -142,7 +143,7 @@ def _run_name(spec: cells.Spec, effort: Effort) -> str:
     return f"{spec.task.name}/seed-{spec.seed}-{shared.digest}"
 
 
-def judged(fitted: Fitted, context: ours.Context, against: Yardstick) -> dict[str, Any]:
+def judged(fitted: Fitted, context: Context, against: Yardstick) -> dict[str, Any]:
     """Everything that is measured of a fitted method."""
     task, seed = context.task, context.seed
     drawn = fitted.draw(against.request, seed)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from benchmarks._table2.context import Context
 from benchmarks._table2.fitted import Fitted
-from benchmarks._table2.ours import Context
 from gsim_jax.diagnose.next_state import Request, clouds
 from gsim_jax.simulator.contract import Params, Simulator
 from gsim_jax.words import named_words

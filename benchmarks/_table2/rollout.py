@@ -93,6 +93,7 @@ class Rollout:
         lanes = 1 if self.noise is None else draws
         chunk = _CELLS if self.noise is None else max(1, _LANES // lanes)
         cells_here = np.stack([np.asarray(cells.trajectory), np.asarray(cells.row)], -1)
+        chunk = min(chunk, len(cells_here))
         made, failed = [], []
         for begin in range(0, len(cells_here), chunk):
             part = cells_here[begin : begin + chunk]

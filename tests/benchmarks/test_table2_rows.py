@@ -13,25 +13,28 @@ import numpy as np
 import pytest
 
 from benchmarks import _worlds
-from benchmarks._table2 import ablations, compiled, ours, spared
-from benchmarks._table2.fitted import QUICK
+from benchmarks._table2 import ablations, compiled, ours, single, spared
+from benchmarks._table2.context import RECORDINGS, Clock, Context, objective_of
+from benchmarks._table2.fitted import QUICK, Fitted
+from gsim_jax.calibrate.guess import Guess
 from gsim_jax.calibrate.objective import forecasts_for
+from gsim_jax.propose import ReplayProposer
 from gsim_jax.simulator.panel import is_complete
-from gsim_jax.task import load_task
+from gsim_jax.task import InputError, load_task
 from tests.whatif.records import covid_program
 
-RECORDING = ours.RECORDINGS / "covid19" / "seed-0"
+RECORDING = RECORDINGS / "covid19" / "seed-0"
 
 
 @pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> ours.Context:
+def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     task = load_task(_worlds.ENVS / "covid19")
     truth = _worlds.Simulator(covid_program(), {}, "truth.py")
-    return ours.Context(task, truth, 0, QUICK, tmp_path_factory.mktemp("runs"))
+    return Context(task, truth, 0, QUICK, tmp_path_factory.mktemp("runs"))
 
 
 class TestHalfHidden:
-    def test_half_of_all_but_first_rows_is_hidden(self, context: ours.Context) -> None:
+    def test_half_of_all_but_first_rows_is_hidden(self, context: Context) -> None:
         before, after = context.task.train, ablations.half_hidden(context).task.train
         for name, mask in after.seen.items():
             np.testing.assert_array_equal(mask[:, 0], before.seen[name][:, 0])
@@ -41,7 +44,7 @@ class TestHalfHidden:
             )  # fmt: skip
         assert not is_complete(after)
 
-    def test_outputs_are_known_where_their_states_are(self, context: ours.Context) -> None:
+    def test_outputs_are_known_where_their_states_are(self, context: Context) -> None:
         schema, data = context.task.schema, ablations.half_hidden(context).task.train
         for v, output in enumerate(schema.outputs):
             if output.label in data.seen:
@@ -50,10 +53,10 @@ class TestHalfHidden:
                 shown = data.outputs[..., v]
                 np.testing.assert_array_equal(shown[known], data.states[output.label][known])
 
-    def test_without_particles_only_the_filter_is_missing(self, context: ours.Context) -> None:
+    def test_without_particles_only_the_filter_is_missing(self, context: Context) -> None:
         task = ablations.half_hidden(context).task
         own, without = (
-            forecasts_for(ours.objective_of(task, context.truth.program, filtered), task.train)
+            forecasts_for(objective_of(task, context.truth.program, filtered), task.train)
             for filtered in (True, False)
         )
         assert own.weighted
@@ -63,7 +66,7 @@ class TestHalfHidden:
 
 class TestRepair:
     def test_recordings_in_which_nothing_went_back_are_known(
-        self, context: ours.Context, tmp_path: Path
+        self, context: Context, tmp_path: Path
     ) -> None:
         assert not ours.repaired(context)
         folder = tmp_path / "covid19" / "seed-0"
@@ -75,18 +78,16 @@ class TestRepair:
         assert ours.repaired(again)
 
 
-def test_a_first_idea_is_calibrated_once(
-    context: ours.Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_first_idea_is_calibrated_once(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     found = ours.library_guess(context)
-    (path,) = context.folder.glob("first-*.json")
+    (path,) = context.folder.glob("first-guess.json")
     kept = json.loads(path.read_text(encoding="utf-8"))
     assert kept["values"] == found.values
 
     def never(*_: object) -> None:
         raise AssertionError("calibrated again")
 
-    monkeypatch.setattr(ours, "calibrated", never)
+    monkeypatch.setattr(single, "calibrated", never)
     again = ours.library_guess(context)
     assert (again.values, again.source, again.cost) == (found.values, found.source, found.cost)
 
@@ -107,7 +108,7 @@ def test_a_method_pays_for_its_compilation_where_another_has_compiled(tmp_path: 
     with compiled.kept(tmp_path / "compiled"):
         assert compiled_anew() == 0
         assert compiled_anew() != 0  # less the time that reading takes: small ones are a loss
-    clock = ours.Clock()
+    clock = Clock()
     jax.monitoring.record_event_duration_secs(spared._COMPILED, 1000.0)
     wall, cpu = clock.read()
     assert cpu >= 1000
@@ -123,3 +124,33 @@ def test_what_is_compiled_inside_is_kept_and_nothing_after_it(tmp_path: Path) ->
     assert jax.config.jax_compilation_cache_dir == before
     jax.jit(lambda x: jnp.cos(x) - 5)(jnp.arange(7.0))
     assert len(list((tmp_path / "compiled").iterdir())) == inside
+
+
+class TestFirstReply:
+    def played(self, context: Context, folder: Path, repaired: bool) -> Fitted:
+        """The recording, whose first file has an import, with or without a second attempt."""
+        shutil.copytree(RECORDING / "chat", folder / "chat")
+        first = folder / "chat" / "r000-s00-a0.reply.json"
+        reply = json.loads(first.read_text(encoding="utf-8"))
+        if repaired:
+            again = {**reply, "attempt": 1}
+            second = first.with_name("r000-s00-a1.reply.json")
+            second.write_text(json.dumps(again), encoding="utf-8")
+        said = reply["reply"]["content"]
+        reply["reply"]["content"] = said.replace("```python\n", "```python\nimport os\n")
+        first.write_text(json.dumps(reply), encoding="utf-8")
+        alone = replace(context, folder=folder)
+        return single.first_reply(alone, ReplayProposer(folder), Guess())
+
+    def test_what_is_refused_goes_back(self, context: Context, tmp_path: Path) -> None:
+        whole = single.first_reply(context, ReplayProposer(RECORDING), Guess())
+        found = self.played(context, tmp_path, repaired=True)
+        assert found.source == whole.source
+        assert found.values == whole.values
+        assert found.cost.tokens == 2 * whole.cost.tokens
+
+    def test_a_recording_that_ends_before_a_program_is_one_message(
+        self, context: Context, tmp_path: Path
+    ) -> None:
+        with pytest.raises(InputError, match="every attempt of the first proposal was refused"):
+            self.played(context, tmp_path, repaired=False)
