@@ -77,6 +77,10 @@ class Fitted:
         return clouds(self.simulator, self.params, request, [named_words(seed, "table 2")])[0]
 
 
+#: Of a calibration where it is to be short.
+SMALL: Mapping[str, Any] = {"design": 2, "restarts": 1, "explore": 4, "steps": 6, "passes": 4}
+
+
 @dataclass(frozen=True)
 class Effort:
     """How much is spent; equal for all cells of a call.
@@ -91,11 +95,6 @@ class Effort:
         simulations: data sets of a neural posterior where they are cheap.
         stored: the same where they are dear.
         lanes: lanes of mean curves.
-        design: points of a calibration's first scan, as multiples of the members of a call.
-        restarts: searches that a calibration begins.
-        explore: generations of its search at dimension 0.
-        steps: its Gauss-Newton steps at most.
-        passes: its passes over the data per step at most.
     """
 
     quick: bool = False
@@ -105,20 +104,19 @@ class Effort:
     rounds: int = 5
     proposals: int = 4
     simulations: int = 100_000
-    stored: int = 8_192
+    stored: int = 4_096
     lanes: int = 2_000
-    design: int = Evolution().design
-    restarts: int = Evolution().restarts
-    explore: int = Evolution().explore
-    steps: int = Evolution().steps
-    passes: int = Evolution().passes
 
-    def evolution(self, score: Literal["auto", "energy"] = "auto") -> Evolution:
-        """The evolution strategy within the effort."""
-        return Evolution(
-            score=score, design=self.design, restarts=self.restarts, explore=self.explore,
-            steps=self.steps, passes=self.passes,
-        )  # fmt: skip
+    def evolution(
+        self, score: Literal["auto", "energy"] = "auto", *, dear: bool = False
+    ) -> Evolution:
+        """The evolution strategy within the effort.
+
+        Args:
+            score: what is fitted.
+            dear: many candidates, each of which takes minutes: less for each.
+        """
+        return Evolution(score=score, **SMALL) if self.quick or dear else Evolution(score=score)
 
     def neural(self) -> NeuralPosterior:
         """The neural posterior within the effort; its posterior mean is the point."""
@@ -134,9 +132,4 @@ QUICK = Effort(
     simulations=4_096,
     stored=1_024,
     lanes=500,
-    design=2,
-    restarts=1,
-    explore=4,
-    steps=6,
-    passes=4,
 )

@@ -171,7 +171,9 @@ def library(context: Context) -> Fitted:
     wide = width(context)
     if wide == ONE:  # nothing is to be chosen, so that nothing has to be diagnosed
         return library_single(context)
-    return searched(context, "library", LibraryProposer(), wide)
+    dear = any(state.shape for state in context.task.schema.states.values())
+    calibrator = context.effort.evolution(dear=dear)
+    return searched(context, "library", LibraryProposer(), wide, calibrator)
 
 
 def library_neural(context: Context) -> Fitted:
