@@ -130,6 +130,6 @@ QUICK = Effort(
     rounds=1,
     proposals=1,
     simulations=4_096,
-    stored=1_024,
+    stored=512,
     lanes=500,
 )

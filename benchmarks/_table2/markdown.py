@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks._table2 import paper
+from benchmarks._table2.fitted import Effort
 from benchmarks._table2.methods import GROUPS
 from benchmarks._table2.notes import notes
 
@@ -40,12 +41,15 @@ def _introduction(header: Mapping[str, Any]) -> list[str]:
         f"two clouds, averaged over states; {over}. W1 ± {half}; ratio ± one standard error. "
         f"The floor is the truth against a second cloud of itself: a W1 without it means nothing."
     )
-    quick = (
+    full = Effort()
+    budgets = (
         "**A quick run**: one seed, few states, small budgets. For orientation, not for quoting."
         if header["quick"]
-        else ""
+        else f"Neural posteriors have {full.simulations:,} simulated data sets, {full.stored:,} of "
+        "programs for which they are dear. Where states are arrays, candidates of the library's "
+        "search, which take minutes each, are calibrated briefly."
     )
-    return [words, f"Paper: {paper.SOURCE}.", quick]
+    return [words, f"Paper: {paper.SOURCE}.", budgets]
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -13,7 +13,6 @@ from benchmarks._table2.context import RECORDINGS, Clock, Context, alone, calibr
 from benchmarks._table2.fitted import Cost, Fitted
 from benchmarks._table2.single import first_idea, first_reply
 from gsim_jax.calibrate import Calibrator
-from gsim_jax.calibrate.guess import Guess
 from gsim_jax.propose import (
     ChatOptions,
     ChatProposer,
@@ -183,7 +182,7 @@ def library_neural(context: Context) -> Fitted:
 
 def library_guess(context: Context) -> Fitted:
     """The library's first idea at its guessed values."""
-    return first_idea(context, Guess())
+    return first_idea(context, None)
 
 
 def library_single(context: Context) -> Fitted:
@@ -231,7 +230,7 @@ def chat_neural(context: Context) -> Fitted:
 
 def chat_guess(context: Context) -> Fitted:
     """ZeroShot: the first program of the conversation at its guessed values."""
-    return first_reply(context, replayed(context), Guess())
+    return first_reply(context, replayed(context), None)
 
 
 def chat_single(context: Context) -> Fitted:

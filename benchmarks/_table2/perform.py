@@ -50,7 +50,9 @@ def specs(
     found, left_out = [], []
     about = {task: _about(task) for task in tasks}
     places = {"folder": folder, "recordings": recordings}
-    for seed, task in itertools.product(range(seeds), tasks):
+    # Those that take longest first, so that at the end no worker waits long for the other.
+    ordered = sorted(tasks, key=lambda task: not about[task][1])
+    for seed, task in itertools.product(range(seeds), ordered):
         digest, arrays, slots = about[task]
         heard = _conversation(recordings / task.name / f"seed-{seed}")
         for method in methods.values():

@@ -26,24 +26,29 @@ from gsim_jax.task import InputError, Problem, SimulatorError, profile
 Accepted = tuple[Proposal, Program, int | None]
 
 
-def first_idea(context: Context, calibrator: Calibrator) -> Fitted:
-    """The library's first proposal."""
+def first_idea(context: Context, calibrator: Calibrator | None) -> Fitted:
+    """The library's first proposal.
+
+    Args:
+        context: task, seed and effort.
+        calibrator: finds the parameters; None stays with the guesses.
+    """
 
     def propose(brief: Brief, sandbox: Sandbox, folder: Path) -> Accepted:
         del folder
         (proposal,) = LibraryProposer().propose(brief, 1)
         return proposal, load_program(proposal.source, brief.schema, sandbox), None
 
-    return _kept(context, f"first-{calibrator.name}", propose, calibrator, "the library's")
+    return _kept(context, "first-idea", propose, calibrator, "the library's")
 
 
-def first_reply(context: Context, replay: ReplayProposer, calibrator: Calibrator) -> Fitted:
+def first_reply(context: Context, replay: ReplayProposer, calibrator: Calibrator | None) -> Fitted:
     """A language model's first program; what is refused goes back as in a search.
 
     Args:
         context: task, seed and effort.
         replay: the conversation.
-        calibrator: finds the parameters.
+        calibrator: finds the parameters; None stays with the guesses.
 
     Raises:
         InputError: it was refused as often as the conversation repairs.
@@ -67,18 +72,18 @@ def first_reply(context: Context, replay: ReplayProposer, calibrator: Calibrator
                     raise InputError(Problem("no-candidate", text, file=str(replay.source)))
                 proposal = again
 
-    name = f"first-reply-{calibrator.name}"
-    return _kept(context, name, propose, calibrator, "a language model's")
+    return _kept(context, "first-reply", propose, calibrator, "a language model's")
 
 
 def _kept(
     context: Context,
     name: str,
     propose: Callable[[Brief, Sandbox, Path], Accepted],
-    calibrator: Calibrator,
+    calibrator: Calibrator | None,
     whose: str,
 ) -> Fitted:
     schema = context.task.schema
+    name = f"{name}-{calibrator.name if calibrator else 'guess'}"
     path, document = context.folder / f"{name}.json", context.folder / f"{name}.program.json"
     with alone(path):
         if not path.is_file():
@@ -86,7 +91,13 @@ def _kept(
             brief = Brief(schema, profile(context.task), 0, context.seed, held_out=held_out)
             with Sandbox() as sandbox:
                 proposal, program, tokens = propose(brief, sandbox, context.folder / name / "chat")
-            found = calibrated(context, program, calibrator, whose)
+            if calibrator is None:
+                space = program.parameters
+                found = Fitted(
+                    program, space.flat(space.guess()), cost=Cost(parameters=space.dimension)
+                )
+            else:
+                found = calibrated(context, program, calibrator, whose)
             document.write_bytes(program.to_bytes())
             kept = {
                 "title": proposal.title,

@@ -16,7 +16,6 @@ from benchmarks import _worlds
 from benchmarks._table2 import ablations, compiled, ours, single, spared
 from benchmarks._table2.context import RECORDINGS, Clock, Context, objective_of
 from benchmarks._table2.fitted import QUICK, Fitted
-from gsim_jax.calibrate.guess import Guess
 from gsim_jax.calibrate.objective import forecasts_for
 from gsim_jax.propose import ReplayProposer
 from gsim_jax.simulator.panel import is_complete
@@ -79,8 +78,8 @@ class TestRepair:
 
 
 def test_a_first_idea_is_calibrated_once(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = ours.library_guess(context)
-    (path,) = context.folder.glob("first-guess.json")
+    found = ours.library_single(context)
+    (path,) = context.folder.glob("first-idea-es.json")
     kept = json.loads(path.read_text(encoding="utf-8"))
     assert kept["values"] == found.values
 
@@ -88,7 +87,7 @@ def test_a_first_idea_is_calibrated_once(context: Context, monkeypatch: pytest.M
         raise AssertionError("calibrated again")
 
     monkeypatch.setattr(single, "calibrated", never)
-    again = ours.library_guess(context)
+    again = ours.library_single(context)
     assert (again.values, again.source, again.cost) == (found.values, found.source, found.cost)
 
 
@@ -140,10 +139,10 @@ class TestFirstReply:
         reply["reply"]["content"] = said.replace("```python\n", "```python\nimport os\n")
         first.write_text(json.dumps(reply), encoding="utf-8")
         alone = replace(context, folder=folder)
-        return single.first_reply(alone, ReplayProposer(folder), Guess())
+        return single.first_reply(alone, ReplayProposer(folder), None)
 
     def test_what_is_refused_goes_back(self, context: Context, tmp_path: Path) -> None:
-        whole = single.first_reply(context, ReplayProposer(RECORDING), Guess())
+        whole = single.first_reply(context, ReplayProposer(RECORDING), None)
         found = self.played(context, tmp_path, repaired=True)
         assert found.source == whole.source
         assert found.values == whole.values
