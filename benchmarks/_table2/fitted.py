@@ -98,12 +98,12 @@ class Effort:
     """
 
     quick: bool = False
-    states: int = 300
+    states: int = 200
     draws: int = 200
     horizons: tuple[int, ...] = (1, 7, 20)
     rounds: int = 5
     proposals: int = 4
-    simulations: int = 100_000
+    simulations: int = 50_000
     stored: int = 4_096
     lanes: int = 2_000
 

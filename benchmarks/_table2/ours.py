@@ -12,7 +12,7 @@ from typing import NamedTuple
 from benchmarks._table2.context import RECORDINGS, Clock, Context, alone, calibrated
 from benchmarks._table2.fitted import Cost, Fitted
 from benchmarks._table2.single import first_idea, first_reply
-from gsim_jax.calibrate import Calibrator
+from gsim_jax.calibrate import Calibrator, Evolution
 from gsim_jax.propose import (
     ChatOptions,
     ChatProposer,
@@ -170,9 +170,13 @@ def library(context: Context) -> Fitted:
     wide = width(context)
     if wide == ONE:  # nothing is to be chosen, so that nothing has to be diagnosed
         return library_single(context)
+    return searched(context, "library", LibraryProposer(), wide, _for_library(context))
+
+
+def _for_library(context: Context) -> Evolution:
+    """Its candidates take minutes each where states are arrays."""
     dear = any(state.shape for state in context.task.schema.states.values())
-    calibrator = context.effort.evolution(dear=dear)
-    return searched(context, "library", LibraryProposer(), wide, calibrator)
+    return context.effort.evolution(dear=dear)
 
 
 def library_neural(context: Context) -> Fitted:
@@ -187,7 +191,7 @@ def library_guess(context: Context) -> Fitted:
 
 def library_single(context: Context) -> Fitted:
     """The library's first idea, calibrated."""
-    return first_idea(context, context.effort.evolution())
+    return first_idea(context, _for_library(context))
 
 
 def recording(context: Context) -> Path | None:

@@ -12,7 +12,7 @@ this happened to is in `Rollout.failed`. One-step predictions are not clipped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -35,7 +35,7 @@ from benchmarks._table2.supervised import (
     splits,
 )
 from gsim_jax.compilation import lanes_jit
-from gsim_jax.diagnose.next_state import Request
+from gsim_jax.diagnose.next_state import Cells, Request
 from gsim_jax.task import InputError, Problem, Task
 
 #: Lanes (cells x draws) that run at once.
@@ -81,44 +81,61 @@ class Rollout:
         data = series(request.schema, request.data, "given")
         longest = max(request.cells)
         found = {}
-        for h, cells in request.cells.items():
-            drawn, failed = self._horizon(data, cells, h, longest, request.draws, seed)
-            found[h] = drawn[..., np.asarray(request.keep, int)]
-            self.failed[h] = failed
-        return found
+        for starts, horizons in _together(request.cells):
+            drawn, failed = self._forecasts(data, starts, horizons, longest, request.draws, seed)
+            for k, h in enumerate(horizons):
+                found[h] = np.ascontiguousarray(drawn[:, :, k, np.asarray(request.keep, int)])
+                self.failed[h] = float(failed[..., k].mean())
+        return {h: found[h] for h in request.cells}
 
-    def _horizon(
-        self, data: Series, cells: Any, h: int, longest: int, draws: int, seed: int
-    ) -> tuple[np.ndarray, float]:
+    def _forecasts(
+        self, data: Series, starts: np.ndarray, horizons: list[int], longest: int, draws: int,
+        seed: int,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """From rows int[S, 2] (trajectory, row): float32[S, draws, K, V], bool[S, lanes, K]."""
         lanes = 1 if self.noise is None else draws
         chunk = _CELLS if self.noise is None else max(1, _LANES // lanes)
-        cells_here = np.stack([np.asarray(cells.trajectory), np.asarray(cells.row)], -1)
-        chunk = min(chunk, len(cells_here))
+        chunk = min(chunk, len(starts))
         made, failed = [], []
-        for begin in range(0, len(cells_here), chunk):
-            part = cells_here[begin : begin + chunk]
+        for begin in range(0, len(starts), chunk):
+            part = starts[begin : begin + chunk]
             # Chunks of one size compile once.
             full = np.concatenate([part, np.repeat(part[-1:], chunk - len(part), 0)])
             x, u = data.x[full[:, 0]], data.u[full[:, 0]]
             graph, state = nnx.split(self.model)
             drawn, lost = _forecast(
                 graph, longest, lanes, state, self.scale, self.noise, x, u,
-                full[:, 1].astype(np.int32) - h, full[:, 0].astype(np.int32), np.int32(h),
-                np.uint32(seed % 2**32),
+                full[:, 1].astype(np.int32), full[:, 0].astype(np.int32),
+                np.asarray(horizons, np.int32), np.uint32(seed % 2**32),
             )  # fmt: skip
             made.append(np.asarray(drawn)[: len(part)])
             failed.append(np.asarray(lost)[: len(part)])
         drawn = np.concatenate(made)
-        spread = np.broadcast_to(drawn, (len(drawn), draws, drawn.shape[-1]))
-        return np.ascontiguousarray(spread), float(np.mean(np.concatenate(failed)))
+        spread = np.broadcast_to(drawn, (len(drawn), draws, *drawn.shape[2:]))
+        return spread, np.concatenate(failed)
+
+
+def _together(cells: Mapping[int, Cells]) -> list[tuple[np.ndarray, list[int]]]:
+    """Rows that forecasts start from, int[S, 2], and the horizons of those that start there."""
+    found: dict[bytes, tuple[np.ndarray, list[int]]] = {}
+    for h in sorted(cells):
+        trajectory, row = np.asarray(cells[h].trajectory), np.asarray(cells[h].row)
+        starts = np.stack([trajectory, row - h], -1)
+        found.setdefault(starts.tobytes(), (starts, []))[1].append(h)
+    return list(found.values())
 
 
 @partial(lanes_jit, static_argnums=(0, 1, 2))
 def _forecast(
     graph: Any, longest: int, draws: int, state: Any, scale: Scale, noise: Noise | None,
-    x: jax.Array, u: jax.Array, start: jax.Array, name: jax.Array, h: jax.Array, seed: jax.Array,
+    x: jax.Array, u: jax.Array, start: jax.Array, name: jax.Array, horizons: jax.Array,
+    seed: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
-    """Forecasts of C cells: float32[C, draws, V], and bool[C, draws] whether it was clipped."""
+    """Forecasts from C rows at horizons int32[K], rising.
+
+    Returns:
+        float32[C, draws, K, V], and bool[C, draws, K] whether it was clipped up to there.
+    """
     model = nnx.merge(graph, state)
 
     def advance(memory: Any, now: jax.Array, given: jax.Array) -> tuple[jax.Array, Any]:
@@ -135,19 +152,27 @@ def _forecast(
         mean, memory = advance(memory, x[start], u[start])
         base = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), name), start)
 
+        def told(found: Any, count: Any, now: jax.Array, lost: jax.Array) -> Any:
+            kept, left = _inside(scale, now)
+            value = jnp.where(count == 1, now, kept)
+            flag = lost | (left & (count > 1))
+            here = horizons == count
+            return jnp.where(here[:, None], value, found[0]), jnp.where(here, flag, found[1])
+
         def lane(key: jax.Array) -> tuple[jax.Array, jax.Array]:
             first, lost = _finite(shaken(x[start], mean, jax.random.fold_in(key, 0)), x[start])
+            nothing = jnp.zeros((len(horizons), len(first))), jnp.zeros(len(horizons), bool)
 
             def body(k: jax.Array, carry: Any) -> Any:
-                now, memory, lost = carry
+                found, now, memory, lost = carry
                 now, left = _inside(scale, now)
                 ahead, memory = advance(memory, now, u[start + k])
                 ahead, broken = _finite(shaken(now, ahead, jax.random.fold_in(key, k)), now)
-                return ahead, memory, lost | left | broken
+                lost = lost | left | broken
+                return told(found, k + 1, ahead, lost), ahead, memory, lost
 
-            last, _, lost = jax.lax.fori_loop(1, h, body, (first, memory, lost))
-            kept, left = _inside(scale, last)
-            return jnp.where(h == 1, last, kept), lost | (left & (h > 1))
+            begin = told(nothing, 1, first, lost), first, memory, lost
+            return jax.lax.fori_loop(1, horizons[-1], body, begin)[0]
 
         return jax.vmap(lane)(jax.random.split(base, draws))
 

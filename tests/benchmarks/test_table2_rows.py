@@ -125,6 +125,23 @@ def test_what_is_compiled_inside_is_kept_and_nothing_after_it(tmp_path: Path) ->
     assert len(list((tmp_path / "compiled").iterdir())) == inside
 
 
+def test_what_is_compiled_quickly_gives_the_same_numbers_and_nothing_after_it_is() -> None:
+    def rate(x: jax.Array) -> jax.Array:
+        return jax.lax.fori_loop(0, 20, lambda k, y: y + 0.01 * jnp.exp(-y) * k, x)
+
+    x = jnp.linspace(0.0, 3.0, 1000)
+    whole = np.asarray(jax.jit(rate)(x))
+    option = "jax_disable_most_optimizations"
+    with compiled.quickly():
+        assert jax.config.values[option]
+        again = jax.jit(lambda y: rate(y))  # another function, so that it is compiled again
+        np.testing.assert_allclose(again(x), whole, rtol=1e-6)
+    assert not jax.config.values[option]
+    with pytest.raises(ZeroDivisionError), compiled.quickly():
+        raise ZeroDivisionError
+    assert not jax.config.values[option]
+
+
 class TestFirstReply:
     def played(self, context: Context, folder: Path, repaired: bool) -> Fitted:
         """The recording, whose first file has an import, with or without a second attempt."""
