@@ -50,6 +50,11 @@ class Context:
     recordings: Path = RECORDINGS
 
 
+def has_arrays(task: Task) -> bool:
+    """Whether a task has states that are arrays: candidates of the library then take minutes."""
+    return any(state.shape for state in task.schema.states.values())
+
+
 class Clock:
     """Wall and processor seconds since it was made, with what was `spared`."""
 
@@ -78,7 +83,7 @@ def objective_of(task: Task, simulator: Any, filtered: bool = True) -> Objective
 
 
 def calibrated(
-    context: Context, program: Program, calibrator: Calibrator, whose: str, filtered: bool = True
+    context: Context, program: Program, calibrator: Calibrator, filtered: bool = True
 ) -> Fitted:
     """A structure with its parameters fitted to the training data."""
     clock = Clock()
@@ -88,7 +93,6 @@ def calibrated(
         program,
         found.parameters,
         cost=_cost(clock, found),
-        title=f"{whose} structure, parameters by {calibrator.name}",
         details={"errors": found.errors, "warnings": list(found.warnings)},
     )
 

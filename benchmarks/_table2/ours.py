@@ -9,7 +9,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks._table2.context import RECORDINGS, Clock, Context, alone, calibrated
+from benchmarks._table2.context import (
+    RECORDINGS,
+    Clock,
+    Context,
+    alone,
+    calibrated,
+    has_arrays,
+)
 from benchmarks._table2.fitted import Cost, Fitted
 from benchmarks._table2.single import first_idea, first_reply
 from gsim_jax.calibrate import Calibrator, Evolution
@@ -46,7 +53,8 @@ def truth_calibrated(
     """The truth's structure with parameters from the data: the best that a search can reach."""
     program = context.truth.program
     calibrator = calibrator or context.effort.evolution()
-    return calibrated(context, program, calibrator, "the truth's", filtered)
+    found = calibrated(context, program, calibrator, filtered)
+    return replace(found, title=f"the truth's structure, parameters by {calibrator.name}")
 
 
 def searched(
@@ -125,7 +133,7 @@ def _winner(task: Task, folder: Path, found: RunResult, seconds: tuple[float, fl
 def then_neural(context: Context, found: Fitted) -> Fitted:
     """The structure of a search under the posterior mean of a neural posterior."""
     assert isinstance(found.simulator, Program)
-    again = calibrated(context, found.simulator, context.effort.neural(), "the winner's")
+    again = calibrated(context, found.simulator, context.effort.neural())
     cost, own = found.cost, again.cost
     spent = Cost(
         cost.seconds + own.seconds, cost.cpu_seconds + own.cpu_seconds, cost.points + own.points,
@@ -157,11 +165,11 @@ def width(context: Context, replay: ReplayProposer | None = None) -> Width:
         if not effort.quick:
             return Width(replay.rounds, replay.proposals)
         return Width(min(replay.rounds, effort.rounds), min(replay.proposals, effort.proposals))
-    states = context.task.schema.states.values()
-    if not any(state.shape for state in states):
+    if not has_arrays(context.task):
         return Width(effort.rounds, effort.proposals)
     if effort.quick:
         return ONE
+    states = context.task.schema.states.values()
     return Width(1, 2) if any(state.exchangeable for state in states) else Width(2, 3)
 
 
@@ -174,9 +182,7 @@ def library(context: Context) -> Fitted:
 
 
 def _for_library(context: Context) -> Evolution:
-    """Its candidates take minutes each where states are arrays."""
-    dear = any(state.shape for state in context.task.schema.states.values())
-    return context.effort.evolution(dear=dear)
+    return context.effort.evolution(dear=has_arrays(context.task))
 
 
 def library_neural(context: Context) -> Fitted:

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks import _worlds
 from benchmarks._table2 import cells, compiled, ours, trained
 from benchmarks._table2.changes import INTERVENTIONS
-from benchmarks._table2.context import RECORDINGS, Context
+from benchmarks._table2.context import RECORDINGS, Context, has_arrays
 from benchmarks._table2.fitted import Effort, Fitted
 from benchmarks._table2.methods import Method, all_methods
 from benchmarks._table2.modality import modality
@@ -76,9 +76,9 @@ def specs(
 
 def _about(task: Path) -> tuple[str, bool, bool]:
     """Digest of a task's data, whether it has states that are arrays, and entities in slots."""
-    states = load_task(task).schema.states.values()
-    arrays, slots = any(s.shape for s in states), any(s.exchangeable for s in states)
-    return task_digest(task), arrays, slots
+    loaded = load_task(task)
+    slots = any(state.exchangeable for state in loaded.schema.states.values())
+    return task_digest(task), has_arrays(loaded), slots
 
 
 def _conversation(folder: Path) -> str:

@@ -39,7 +39,7 @@ def first_idea(context: Context, calibrator: Calibrator | None) -> Fitted:
         (proposal,) = LibraryProposer().propose(brief, 1)
         return proposal, load_program(proposal.source, brief.schema, sandbox), None
 
-    return _kept(context, "first-idea", propose, calibrator, "the library's")
+    return _kept(context, "first-idea", propose, calibrator)
 
 
 def first_reply(context: Context, replay: ReplayProposer, calibrator: Calibrator | None) -> Fitted:
@@ -72,7 +72,7 @@ def first_reply(context: Context, replay: ReplayProposer, calibrator: Calibrator
                     raise InputError(Problem("no-candidate", text, file=str(replay.source)))
                 proposal = again
 
-    return _kept(context, "first-reply", propose, calibrator, "a language model's")
+    return _kept(context, "first-reply", propose, calibrator)
 
 
 def _kept(
@@ -80,7 +80,6 @@ def _kept(
     name: str,
     propose: Callable[[Brief, Sandbox, Path], Accepted],
     calibrator: Calibrator | None,
-    whose: str,
 ) -> Fitted:
     schema = context.task.schema
     name = f"{name}-{calibrator.name if calibrator else 'guess'}"
@@ -97,7 +96,7 @@ def _kept(
                     program, space.flat(space.guess()), cost=Cost(parameters=space.dimension)
                 )
             else:
-                found = calibrated(context, program, calibrator, whose)
+                found = calibrated(context, program, calibrator)
             document.write_bytes(program.to_bytes())
             kept = {
                 "title": proposal.title,
