@@ -45,9 +45,8 @@ def _introduction(header: Mapping[str, Any]) -> list[str]:
     budgets = (
         "**A quick run**: one seed, few states, small budgets. For orientation, not for quoting."
         if header["quick"]
-        else f"Neural posteriors have {full.simulations:,} simulated data sets, {full.stored:,} of "
-        "programs for which they are dear. Where states are arrays, candidates of the "
-        "library, which take minutes each, are calibrated briefly."
+        else f"Neural posteriors have {full.simulations:,} simulated data sets. Where states are "
+        "arrays, candidates of the library, which take minutes each, are calibrated briefly."
     )
     return [words, f"Paper: {paper.SOURCE}.", budgets]
 

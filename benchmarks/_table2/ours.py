@@ -170,7 +170,7 @@ def width(context: Context, replay: ReplayProposer | None = None) -> Width:
     if effort.quick:
         return ONE
     states = context.task.schema.states.values()
-    return Width(1, 2) if any(state.exchangeable for state in states) else Width(2, 3)
+    return Width(1, 2) if any(state.exchangeable for state in states) else Width(1, 3)
 
 
 def library(context: Context) -> Fitted:

@@ -157,6 +157,8 @@ class NeuralPosterior:
             its own.
         stored: data sets simulated once and stored where `simulations` of them cost more than
             `AFRESH`; fewer of very expensive programs.
+        online: whether every step of the training makes its own data sets; by default where they
+            are cheap.
         rounds: rounds of truncation; by default two, and three of stored simulations.
         seconds: limit of the wall time; with it results depend on the machine.
         ensemble: networks.
@@ -167,6 +169,7 @@ class NeuralPosterior:
     name: str = "npe"
     simulations: int = 400_000
     stored: int = 16_384
+    online: bool | None = None
     rounds: int | None = None
     seconds: float | None = None
     ensemble: int = 1
@@ -210,7 +213,8 @@ class NeuralPosterior:
     def _budget(self, simulator: Any, data: Trajectories) -> Budget:
         # Counted cost, not the clock, decides: the same answer on every machine.
         each = float(simulator.cost) * max(len(data), 1) * max(data.rows - 1, 1)
-        if self.simulations * each <= AFRESH:
+        cheap = self.simulations * each <= AFRESH
+        if cheap if self.online is None else self.online:
             return Budget(self.simulations, self.seconds, online=True)
         affordable = int(STORED // max(each, 1.0))
         return Budget(min(self.stored, max(affordable, LEAST)), self.seconds, online=False)
