@@ -64,6 +64,18 @@ def test_sums_over_steps_reach_back_as_far_as_their_window() -> None:
     np.testing.assert_array_equal(found[:, 1], [1, 4, 9, 15, 21, 27])
 
 
+@pytest.mark.parametrize(("online", "taken"), [(None, 500), (True, 500), (False, 3000)])
+def test_cost_decides_whether_steps_simulate_anew_unless_told(
+    covid: tuple[Task, Any], online: bool | None, taken: int
+) -> None:
+    task, program = covid
+    method = NeuralPosterior(simulations=500, stored=3000, online=online)
+    budget = method._budget(program, task.train.take(np.arange(1)))
+    assert (budget.simulations, budget.online) == (taken, online is not False)
+    dear = NeuralPosterior(simulations=10**9, stored=3000, online=online)
+    assert dear._budget(program, task.train).online is (online is True)
+
+
 def test_only_inputs_that_vary_stand_beside_the_outputs(covid: tuple[Task, Any]) -> None:
     task, _ = covid
     panel = build_panel(task.schema, task.train.take([0, 1]))
