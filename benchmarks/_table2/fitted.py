@@ -118,8 +118,8 @@ class Effort:
 
     def neural(self) -> NeuralPosterior:
         """The neural posterior within the effort; its posterior mean is the point."""
-        # Stored, whatever they cost: on these tasks no worse than new ones in every step, and a
-        # half to a quarter of the time.
+        # Stored, whatever they cost: a half to a quarter of the time of 50,000 made step by step;
+        # W1 over its floor, of good structures, is the same on two tasks and .03 more on one.
         return NeuralPosterior(stored=self.simulations, online=False)
 
 
