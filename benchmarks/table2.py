@@ -86,7 +86,9 @@ class Asked:
 @click.option("--seeds", type=click.IntRange(1), help="Seeds 0, 1, ...: five, or one with --quick.")
 @click.option("--quick", is_flag=True, help="One seed, few states, small budgets, all rows.")
 @click.option(
-    "--states", type=click.IntRange(2), help="States per horizon: 200, or 40 with --quick."
+    "--states",
+    type=click.IntRange(2),
+    help=f"States per horizon: {Effort().states}, or {QUICK.states} with --quick.",
 )
 @click.option("--horizons", type=HORIZONS, default="1,7,20", show_default=True)
 @click.option(
