@@ -190,7 +190,7 @@ def simulate(
             values = Reader(static.layout, shared, own)
             return static.step(state, first, mine, values, t, row, sites)
 
-        state, reported, fresh = jax.vmap(advance)(state, first, words, lane)
+        state, reported, fresh = jax.vmap(advance)(state, first, words.seeming_new(t), lane)
         code = code | fresh
         seen = see(t + 1, state, reported, code) if keep.every_row else None
         return (state, reported, code), seen
