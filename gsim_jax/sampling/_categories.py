@@ -49,7 +49,7 @@ def categorical_from_bits(bits: jax.Array, probs: jax.Array) -> jax.Array:
     else:
         index = _categorical_wide(upper, tail, probs)
     draw = jnp.where(_weights_valid(probs), index.astype(jnp.float32), float(INVALID))
-    return settle(draw, tail).astype(jnp.int32)
+    return settle(draw).astype(jnp.int32)
 
 
 def _categorical_wide(upper: jax.Array, tail: jax.Array, probs: jax.Array) -> jax.Array:

@@ -38,7 +38,7 @@ def bernoulli_from_bits(bits: jax.Array, p: jax.Array) -> jax.Array:
     # 1 where 1 - u < p, each side compared in the tail that is exact there.
     hit = jnp.where(upper, tail < p, tail > 1.0 - p)
     draw = jnp.where((p >= 0) & (p <= 1), hit.astype(jnp.float32), float(INVALID))
-    return settle(draw, tail).astype(jnp.int32)
+    return settle(draw).astype(jnp.int32)
 
 
 @compiled
@@ -76,7 +76,7 @@ def binomial_from_bits(bits: jax.Array, n: jax.Array, p: jax.Array) -> jax.Array
     k = jnp.where(few, small, _beyond_few(large, trials * p))
     k = jnp.clip(k, 0.0, trials)
     k = jnp.where(valid, jnp.where(fold, trials - k, k), float(INVALID))
-    return jnp.minimum(settle(k, tail).astype(jnp.int32), n)
+    return jnp.minimum(settle(k).astype(jnp.int32), n)
 
 
 def _from_expansion(
@@ -126,7 +126,7 @@ def poisson_from_bits(bits: jax.Array, rate: jax.Array) -> jax.Array:
     large = _from_expansion(bits, tail, whole, rate - whole, rate, None, None)
     few = (rate <= SMALL_MEAN) & (small <= FEW)
     k = jnp.where(few, small, _beyond_few(jnp.maximum(large, 0.0), rate))
-    return settle(jnp.where(valid, k, float(INVALID)), tail).astype(jnp.int32)
+    return settle(jnp.where(valid, k, float(INVALID))).astype(jnp.int32)
 
 
 @compiled
@@ -143,10 +143,9 @@ def geometric_from_bits(bits: jax.Array, p: jax.Array) -> jax.Array:
         int32 of the broadcast shape.
     """
     bits, p = broadcast(jnp.asarray(bits), real(p))
-    _, tail = tails(bits)
     k = jnp.ceil(exponential_quantile(bits) / -jnp.log1p(-p)) - 1.0
     k = jnp.clip(k, 0.0, LARGEST)
-    return settle(jnp.where((p > 0) & (p <= 1), k, float(INVALID)), tail).astype(jnp.int32)
+    return settle(jnp.where((p > 0) & (p <= 1), k, float(INVALID))).astype(jnp.int32)
 
 
 @compiled
@@ -199,7 +198,7 @@ def hypergeometric_from_bits(
     k = jnp.clip(k, 0.0, jnp.minimum(g, m))
     k = jnp.where(rest, few.astype(jnp.float32) - k, k)
     k = jnp.where(swap, n.astype(jnp.float32) - k, k)
-    draw = settle(jnp.where(valid, k, float(INVALID)), tail).astype(jnp.int32)
+    draw = settle(jnp.where(valid, k, float(INVALID))).astype(jnp.int32)
     return jnp.minimum(draw, jnp.minimum(good, n))
 
 

@@ -60,7 +60,7 @@ def negative_binomial_from_bits(
     large = jnp.maximum(large, jnp.where(direct, float(_TERMS), 0.0))
     k = jnp.where(direct & (small < _TERMS), small.astype(jnp.float32), large)
     k = jnp.where(valid, jnp.minimum(k, LARGEST), float(INVALID))
-    return settle(k, tail).astype(jnp.int32)
+    return settle(k).astype(jnp.int32)
 
 
 def _small(

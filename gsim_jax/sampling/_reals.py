@@ -28,7 +28,7 @@ def uniform_from_bits(bits: jax.Array, low: jax.Array, high: jax.Array) -> jax.A
     upper, tail = tails(bits)
     width = high - low
     draw = jnp.where(upper, high - width * tail, low + width * tail)
-    return settle(jnp.where((width >= 0) & (width < jnp.inf), draw, jnp.nan), tail)
+    return settle(jnp.where((width >= 0) & (width < jnp.inf), draw, jnp.nan))
 
 
 @compiled
@@ -48,7 +48,7 @@ def normal_from_bits(bits: jax.Array, mean: jax.Array, sd: jax.Array) -> jax.Arr
     bits, mean, sd = broadcast(jnp.asarray(bits), real(mean), real(sd))
     _, tail = tails(bits)
     draw = mean + sd * normal_quantile(bits, tail)
-    return settle(jnp.where(sd >= 0, draw, jnp.nan), tail)
+    return settle(jnp.where(sd >= 0, draw, jnp.nan))
 
 
 @compiled
@@ -82,8 +82,7 @@ def exponential_from_bits(bits: jax.Array, rate: jax.Array) -> jax.Array:
         float32 of the broadcast shape.
     """
     bits, rate = broadcast(jnp.asarray(bits), real(rate))
-    _, tail = tails(bits)
-    return settle(jnp.where(rate >= 0, exponential_quantile(bits) / rate, jnp.nan), tail)
+    return settle(jnp.where(rate >= 0, exponential_quantile(bits) / rate, jnp.nan))
 
 
 @compiled
@@ -101,9 +100,8 @@ def weibull_from_bits(bits: jax.Array, shape: jax.Array, scale: jax.Array) -> ja
         float32 of the broadcast shape.
     """
     bits, shape, scale = broadcast(jnp.asarray(bits), real(shape), real(scale))
-    _, tail = tails(bits)
     draw = scale * jnp.exp(jnp.log(exponential_quantile(bits)) / shape)
-    return settle(jnp.where((shape > 0) & (scale >= 0), draw, jnp.nan), tail)
+    return settle(jnp.where((shape > 0) & (scale >= 0), draw, jnp.nan))
 
 
 @compiled
@@ -123,10 +121,9 @@ def gamma_from_bits(bits: jax.Array, shape: jax.Array, rate: jax.Array) -> jax.A
         float32 of the broadcast shape.
     """
     bits, shape, rate = broadcast(jnp.asarray(bits), real(shape), real(rate))
-    _, tail = tails(bits)
     draw = gamma_quantile(bits, jnp.where(shape > 0, shape, 1.0)) / rate
     draw = jnp.where(shape == 0, 0.0, draw)
-    return settle(jnp.where((shape >= 0) & (rate > 0), draw, jnp.nan), tail)
+    return settle(jnp.where((shape >= 0) & (rate > 0), draw, jnp.nan))
 
 
 @compiled
@@ -150,7 +147,7 @@ def beta_from_bits(bits: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
     valid = (a > 0) & (b > 0)
     a, b = jnp.where(valid, a, 1.0), jnp.where(valid, b, 1.0)
     # Logarithms, because small shapes underflow although their ratio does not.
-    log_x = settle(log_gamma_quantile(first, a), tails(first)[1])
-    log_y = settle(log_gamma_quantile(~second, b), tails(second)[1])
+    log_x = settle(log_gamma_quantile(first, a))
+    log_y = settle(log_gamma_quantile(~second, b))
     ratio = jax.nn.sigmoid(log_x - log_y + jnp.log(a / b))
-    return settle(jnp.where(valid, ratio, jnp.nan), tails(first)[1])
+    return settle(jnp.where(valid, ratio, jnp.nan))

@@ -32,17 +32,21 @@ def tails(bits: jax.Array) -> tuple[jax.Array, jax.Array]:
     return upper, magnitude * np.float32(2.0**-32) + np.float32(2.0**-33)
 
 
-def settle(draw: jax.Array, tail: jax.Array) -> jax.Array:
-    """Divide a draw by a one that no compiler can see.
+def settle(draw: jax.Array) -> jax.Array:
+    """Divide a draw by a one that XLA cannot see.
 
     XLA computes an elementwise value anew in each consumer unless its last operation counts
     as expensive. A draw computed twice costs twice, and worse: two fusions may contract
     multiplications and additions differently, so that the people who leave one compartment
     would differ from those who enter the next. A division stops that; an optimization
-    barrier, which is removed before fusion, does not. The divisor varies with the draw, because
-    one that is broadcast (words shared by many parameter values) becomes a cheap product.
+    barrier, which is removed before fusion, does not. What comes after fusion, LLVM, sees
+    that the divisor is one, and nothing is left of the division. The divisor varies with the
+    draw, because one that is broadcast (words shared by many parameter values) becomes a cheap
+    product.
     """
-    return draw / jnp.maximum(jnp.minimum(tail, 1.0 + jnp.abs(draw)), 1.0)
+    bits = jax.lax.bitcast_convert_type(draw, jnp.uint32)
+    one = np.float32(1.0).view(np.uint32) | (bits & ~bits)
+    return draw / jax.lax.bitcast_convert_type(one, jnp.float32)
 
 
 def shared(x: jax.Array) -> jax.Array:
