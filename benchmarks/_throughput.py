@@ -2,7 +2,8 @@
 
     python -m benchmarks._throughput '{"task": ..., "cores": ..., ...}'
 
-prints one JSON document. Its cores are set before JAX is imported: XLA makes its threads then.
+prints one JSON document; with `"mode": "turns"`, a number of seconds for every line that it is
+sent. Its cores are set before JAX is imported: XLA makes its threads then.
 """
 
 from __future__ import annotations
@@ -74,6 +75,9 @@ def main() -> None:
         print(json.dumps(measure_memory(asked)))
         return
     found = engines(asked)
+    if asked["mode"] == "turns":
+        take_turns(found[0], asked["seed"])
+        return
     measure(found, asked["seed"])
     check(found, asked["labels"])
     print(json.dumps({"rows": [row(engine, asked) for engine in found]}))
@@ -156,6 +160,17 @@ def measure(found: list[Engine], seed: int) -> None:
             begin = time.perf_counter()
             engine.run(seed + turn)
             engine.seconds.append(time.perf_counter() - begin)
+
+
+def take_turns(engine: Engine, seed: int) -> None:
+    """One run, timed, for every line from the process that compares this one with another."""
+    engine.run(seed)
+    print("ready", flush=True)
+    for turn, _ in enumerate(sys.stdin):
+        engine.run(seed)  # warm: the other process has had the caches
+        begin = time.perf_counter()
+        engine.run(seed + turn)
+        print(time.perf_counter() - begin, flush=True)
 
 
 def check(found: list[Engine], labels: list[str]) -> None:
