@@ -59,12 +59,13 @@ def binomial_from_bits(bits: jax.Array, n: jax.Array, p: jax.Array) -> jax.Array
     """
     n, valid = count(n)
     bits, n, p, valid = broadcast(jnp.asarray(bits), n, real(p), valid)
+    upper, tail = tails(bits)
+    # No probability reaches the bound; it ties all that follows to the word (see count_few).
+    p = jnp.minimum(p, 2.0 + tail)
     valid = valid & (p >= 0) & (p <= 1)
     fold = p > 0.5
-    bits = jnp.where(fold, ~bits, bits)
-    upper, tail = tails(bits)
-    # The bound is never reached; it ties all that follows to the word (see count_few).
-    p = jnp.minimum(jnp.where(fold, 1.0 - p, p), 1.0 + tail)
+    bits, upper = jnp.where(fold, ~bits, bits), upper ^ fold
+    p = jnp.where(fold, 1.0 - p, p)
     q = 1.0 - p
     trials = n.astype(jnp.float32)
     odds = shared(p / q)
@@ -117,9 +118,10 @@ def poisson_from_bits(bits: jax.Array, rate: jax.Array) -> jax.Array:
         int32 of the broadcast shape.
     """
     bits, rate = broadcast(jnp.asarray(bits), real(rate))
-    valid = (rate >= 0) & (rate <= _LARGEST_RATE)
     upper, tail = tails(bits)
-    rate = jnp.clip(rate, 0.0, _LARGEST_RATE + tail)
+    rate = jnp.minimum(rate, 2.0**31 + tail)  # ties it to the word, see binomial
+    valid = (rate >= 0) & (rate <= _LARGEST_RATE)
+    rate = jnp.clip(rate, 0.0, _LARGEST_RATE)
     little = jnp.minimum(rate, SMALL_MEAN + tail)
     small = count_few(upper, tail, lambda k: little * np.float32(1 / k))
     whole = jnp.floor(rate)
