@@ -16,7 +16,7 @@ Three tables come out of here, and no number in them comes from anywhere else:
 3. *The same again for negative binomial and gamma*, shapes from 6 upward. With V = v / s^2 =
    -1 / shape and D = d / s every monomial stays bounded where v alone would overflow.
 4. *Rationals*: the normal quantile, |w| / |2 u - 1| in L = -log(4 t (1 - t)); log Gamma(1 + a)
-   / a; the remainder of Stirling's formula.
+   / a; the remainder of Stirling's formula; the logarithm from 2/3 to 4/3.
 
 Fits are linear least squares reweighted towards the largest error (Lawson), deterministic.
 
@@ -332,6 +332,12 @@ def stirling_polynomial() -> tuple[float, ...]:
     return tuple(_lawson(z[:, None] ** np.arange(7), x * np.array(rest), np.ones_like(x), 40))
 
 
+def log_polynomial() -> tuple[float, ...]:
+    """(log(1 + f) - f) / f^2 in powers of f, for 1 + f from 2/3 to 4/3."""
+    f = -np.cos(np.linspace(0, np.pi, 4000)) / 3
+    return tuple(_lawson(f[:, None] ** np.arange(8), (np.log1p(f) - f) / f**2, f**2, 60))
+
+
 # The file -------------------------------------------------------------------------------------
 
 
@@ -351,6 +357,7 @@ def tables() -> dict[str, object]:
         "LOG_GAMMA_NUMERATOR": gamma[0],
         "LOG_GAMMA_DENOMINATOR": gamma[1],
         "STIRLING": stirling_polynomial(),
+        "LOG": log_polynomial(),
         "LARGE_SHAPE": LARGE_SHAPE,
         "OVERDISPERSED_MEAN": OVERDISPERSED_MEAN,
         "SMALL_MEAN": SMALL_MEAN,

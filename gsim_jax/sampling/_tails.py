@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._tables import NORMAL_DENOMINATOR, NORMAL_NUMERATOR
+from ._tables import LOG, NORMAL_DENOMINATOR, NORMAL_NUMERATOR
 
 INVALID = int(np.iinfo(np.int32).min)
 """What an integer draw with parameters out of range returns (floats return NaN)."""
@@ -67,6 +67,23 @@ def polynomial(coefficients: Sequence[jax.Array | np.floating], x: jax.Array) ->
     return jnp.asarray(out)
 
 
+def _log(x: jax.Array) -> jax.Array:
+    """Natural logarithm of positive normal numbers, as exact as float32 allows.
+
+    Half the instructions of one that also minds zero, infinity and what is not a number.
+    """
+    bits = jax.lax.bitcast_convert_type(x, jnp.int32)
+    two_thirds = np.float32(2 / 3).view(np.int32)
+    exponent = jax.lax.shift_right_arithmetic(bits - two_thirds, np.int32(23))
+    # x = 2^exponent (1 + f) with 1 + f from 2/3 to 4/3.
+    f = jax.lax.bitcast_convert_type(bits - (exponent << 23), jnp.float32) - 1.0
+    f2 = f * f
+    # In pairs (Estrin's scheme): more products than Horner's, but a shorter chain.
+    a, b, c, d = (np.float32(LOG[i]) + np.float32(LOG[i + 1]) * f for i in range(0, 8, 2))
+    rest = (a + b * f2) + (c + d * f2) * (f2 * f2)
+    return exponent.astype(jnp.float32) * np.float32(np.log(2.0)) + (f + f2 * rest)
+
+
 def normal_quantile(bits: jax.Array, tail: jax.Array) -> jax.Array:
     """Standard normal quantile of a word, float32, out to 6.3 standard deviations.
 
@@ -79,7 +96,7 @@ def normal_quantile(bits: jax.Array, tail: jax.Array) -> jax.Array:
     """
     centred = jax.lax.bitcast_convert_type(bits ^ _SIGN, jnp.int32).astype(jnp.float32)
     centred = centred * np.float32(2.0**-31) + np.float32(2.0**-32)
-    logit = -jnp.log(4.0 * tail * (1.0 - tail))
+    logit = -_log(4.0 * tail * (1.0 - tail))
     numerator = polynomial([np.float32(c) for c in NORMAL_NUMERATOR], logit)
     denominator = polynomial([np.float32(c) for c in NORMAL_DENOMINATOR], logit)
     # The division has one consumer, so that XLA fuses it (see settle).
