@@ -131,7 +131,11 @@ def rollout(
     size, threads = call.plan(memory)
     compiled = _sharded if mesh is not None else _kernel if threads > 1 else _alone
     chunks = list(Chunk.all(len(numbers), size))
-    done = each(partial(call.simulated, compiled), chunks, threads)
+    if threads > 1:
+        begun = each(partial(call.simulated, compiled), chunks, threads)
+        done = [call.on_host(*both) for both in zip(chunks, begun, strict=True)]
+    else:
+        done = [call.on_host(chunk, call.simulated(compiled, chunk)) for chunk in chunks]
     parts, codes = zip(*done, strict=True)
     return Rollout(keeper.join(parts), np.concatenate(codes), numbers, len(chunks))
 
@@ -169,10 +173,14 @@ class _Call:
         mesh = self.spread.mesh
         return self.static, mesh, self.seed, self.rows, self.shared, number, exists, lane
 
-    def simulated(self, compiled: Any, chunk: Chunk) -> tuple[Any, np.ndarray]:
-        """What is kept of a chunk, and its codes, on the host."""
+    def simulated(self, compiled: Any, chunk: Chunk) -> tuple[Any, jax.Array]:
+        """What is kept of a chunk, and its codes, on the devices."""
+        return compiled(*self.given(chunk))
+
+    def on_host(self, chunk: Chunk, simulated: tuple[Any, jax.Array]) -> tuple[Any, np.ndarray]:
+        """The same, of the lanes that were asked for."""
         keep, get = self.static.keep, self.spread.get
-        kept, code = compiled(*self.given(chunk))
+        kept, code = simulated
         axis = keep.axis if keep.per_lane else None
         kept = jax.tree.map(lambda x: chunk.trim(get(x), axis), kept)
         return kept, chunk.trim(get(code), 0)

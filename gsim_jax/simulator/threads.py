@@ -126,8 +126,12 @@ def _inside(params: dict[str, Any]) -> Iterator[Any]:
 def each(function: Callable[[Any], Any], items: Sequence[Any], threads: int) -> list[Any]:
     """What a function makes of each item, on several threads, one of which is the caller's.
 
+    A thread waits for the arrays of one item before it goes on to the next; those of its last item
+    may still be computed when this returns. The caller then waits for them itself, which spares it
+    a thread that is woken only to wake it.
+
     Args:
-        function: what to do; it should spend its time outside of Python.
+        function: what to do: begins a computation of JAX, which goes on outside of Python.
         items: what to do it with.
         threads: how many items are worked on at a time.
 
@@ -147,9 +151,11 @@ def each(function: Callable[[Any], Any], items: Sequence[Any], threads: int) -> 
             return None
 
     def work() -> None:
+        begun = None
         try:
             while (i := taken()) is not None:
-                found[i] = function(items[i])
+                jax.block_until_ready(begun)
+                begun = found[i] = function(items[i])
         finally:
             waiting.clear()  # after an error, or Ctrl-C, the others end what they have begun
 
