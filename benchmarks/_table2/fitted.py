@@ -120,7 +120,7 @@ class Effort:
         """The neural posterior within the effort; its posterior mean is the point."""
         # Stored, whatever they cost: a half to a quarter of the time of 50,000 made step by step;
         # W1 over its floor, of good structures, is the same on two tasks and .03 more on one.
-        return NeuralPosterior(stored=self.simulations, online=False)
+        return NeuralPosterior(stored=self.simulations, online=False, scored=False)
 
 
 QUICK = Effort(
@@ -129,6 +129,6 @@ QUICK = Effort(
     draws=100,
     rounds=1,
     proposals=1,
-    simulations=512,
+    simulations=384,
     lanes=500,
 )

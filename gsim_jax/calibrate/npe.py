@@ -163,6 +163,8 @@ class NeuralPosterior:
         seconds: limit of the wall time; with it results depend on the machine.
         ensemble: networks.
         draws: posterior draws.
+        scored: whether the point's score is computed, for which the objective is compiled; NaN
+            without.
         recipe: how to train.
     """
 
@@ -174,6 +176,7 @@ class NeuralPosterior:
     seconds: float | None = None
     ensemble: int = 1
     draws: int = 4000
+    scored: bool = True
     recipe: Recipe = field(default_factory=lambda: Recipe(steps=9000))
 
     def posterior(
@@ -245,7 +248,7 @@ class NeuralPosterior:
         """
         del start
         found = self.posterior(objective.simulator, objective.schema, data, seed, progress=progress)
-        return _calibration(objective, data, found, self.draws, seed)
+        return _calibration(objective, data, found, self.draws, seed, self.scored)
 
 
 def _dress(values: jax.Array, columns: jax.Array) -> jax.Array:
@@ -270,7 +273,7 @@ def _unit_draws(
 
 
 def _calibration(
-    objective: Objective, data: Trajectories, found: Posterior, draws: int, seed: int
+    objective: Objective, data: Trajectories, found: Posterior, draws: int, seed: int, scored: bool
 ) -> Calibration:
     space = objective.simulator.parameters
     y = found.sample_coordinates(jax.random.fold_in(jax.random.key(seed), 77), draws)
@@ -289,8 +292,10 @@ def _calibration(
     if len(free):
         covariance[np.ix_(free, free)] = np.atleast_2d(np.cov(x[likely][:, free].T))
     errors = np.where(discrete, 0.0, theta.std(axis=0))
-    words = np.random.SeedSequence([seed, 3]).generate_state(2, np.uint32)
-    score, evaluations, cost = objective.score_at(point, data, words)
+    score, evaluations, cost = np.nan, 0, 0.0
+    if scored:
+        words = np.random.SeedSequence([seed, 3]).generate_state(2, np.uint32)
+        score, evaluations, cost = objective.score_at(point, data, words)
     lanes = len(data) * max(data.rows - 1, 1)
     return Calibration(
         u=point,
