@@ -129,6 +129,6 @@ QUICK = Effort(
     draws=100,
     rounds=1,
     proposals=1,
-    simulations=384,
+    simulations=450,  # three rounds, each of which needs 144
     lanes=500,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gsim_jax.calibrate import NeuralPosterior, exact_posterior, log_likelihood
+from gsim_jax.calibrate import (
+    NeuralPosterior,
+    exact_posterior,
+    increment_scale,
+    log_likelihood,
+    settings_for,
+)
 from gsim_jax.calibrate.npe import _window_sums, given_columns, simulate_like
+from gsim_jax.calibrate.objective import Objective
+from gsim_jax.calibrate.train import Recipe
 from gsim_jax.simulator.check import load_program
 from gsim_jax.simulator.panel import build_panel
 from gsim_jax.simulator.sandbox import Sandbox
@@ -84,6 +93,22 @@ def test_only_inputs_that_vary_stand_beside_the_outputs(covid: tuple[Task, Any])
     rising = np.broadcast_to(np.arange(task.train.rows, dtype=np.float32), steady.shape)
     panel = panel.replace(inputs={"steady": jnp.asarray(steady), "rising": jnp.asarray(rising)})
     np.testing.assert_array_equal(given_columns(panel)[..., 0], rising)
+
+
+def test_a_point_is_scored_unless_told(covid: tuple[Task, Any]) -> None:
+    task, program = covid
+    data, settings = task.train.take(np.arange(2)), settings_for(task)
+    panel = build_panel(task.schema, data, rows=settings.rows)
+    scale = np.asarray(increment_scale(panel, settings.plan))
+    objective = Objective(program, task.schema, settings, scale, complete=True)
+    method = NeuralPosterior(stored=256, online=False, rounds=1, draws=64, recipe=Recipe(steps=20))
+    scored = method.calibrate(objective, data, 0)
+    bare = replace(method, scored=False).calibrate(objective, data, 0)
+    np.testing.assert_array_equal(bare.u, scored.u)
+    assert np.isfinite(scored.score)
+    assert np.isnan(bare.score)
+    assert bare.evaluations < scored.evaluations
+    assert bare.cost < scored.cost
 
 
 @pytest.mark.slow
