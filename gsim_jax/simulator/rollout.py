@@ -134,7 +134,7 @@ def rollout(
     if threads > 1:
         begun = each(partial(call.simulated, compiled), chunks, threads)
         done = [call.on_host(*both) for both in zip(chunks, begun, strict=True)]
-    else:
+    else:  # one chunk at a time: devices need not hold more than that
         done = [call.on_host(chunk, call.simulated(compiled, chunk)) for chunk in chunks]
     parts, codes = zip(*done, strict=True)
     return Rollout(keeper.join(parts), np.concatenate(codes), numbers, len(chunks))
