@@ -22,20 +22,11 @@ from gsim_jax.compilation import lanes_jit
 from gsim_jax.simulator.chunks import Chunk, Spread, plan_chunks
 from gsim_jax.simulator.codes import OK, in_words
 from gsim_jax.simulator.contract import Simulator
+from gsim_jax.simulator.cores import WHOLE_LOOPS, at_a_time, most_at_once, side_by_side
 from gsim_jax.simulator.keep import Keep, KeepLast, KeepMoments, KeepPaths
 from gsim_jax.simulator.lane_values import gather
 from gsim_jax.simulator.simulate import Static, draw_sites, simulate
 from gsim_jax.simulator.streams import Stream
-from gsim_jax.simulator.threads import (
-    KERNEL_OPTIONS,
-    LANES,
-    WORTH,
-    compiles,
-    cores,
-    each,
-    kernels_work,
-    one_kernel,
-)
 from gsim_jax.task import InputError, Problem, Schema
 
 _KEEPS = {"paths": KeepPaths(), "last": KeepLast(), "moments": KeepMoments()}
@@ -128,14 +119,10 @@ def rollout(
     shared, seed = values.shared, key_data(key)
     rows = _stream_rows(static, shared, values.lane, seed, numbers)
     call = _Call(static, Spread(mesh), seed, rows, shared, values.lane, numbers)
-    size, threads = call.plan(memory)
-    compiled = _sharded if mesh is not None else _kernel if threads > 1 else _alone
+    size, under_way = call.plan(memory)
+    compiled = _sharded if mesh is not None else _whole_loops if under_way > 1 else _alone
     chunks = list(Chunk.all(len(numbers), size))
-    if threads > 1:
-        begun = each(partial(call.simulated, compiled), chunks, threads)
-        done = [call.on_host(*both) for both in zip(chunks, begun, strict=True)]
-    else:  # one chunk at a time: devices need not hold more than that
-        done = [call.on_host(chunk, call.simulated(compiled, chunk)) for chunk in chunks]
+    done = side_by_side(partial(call.simulated, compiled), call.on_host, chunks, under_way)
     parts, codes = zip(*done, strict=True)
     return Rollout(keeper.join(parts), np.concatenate(codes), numbers, len(chunks))
 
@@ -153,29 +140,24 @@ class _Call:
     numbers: np.ndarray
 
     def plan(self, memory: int) -> tuple[int, int]:
-        """Lanes per chunk, and how many chunks are simulated at a time."""
-        count, bytes_per_lane = len(self.numbers), _bytes_per_lane(self.static, self.lane)
-        threads = 1
-        if self.spread.mesh is None and count * self.static.steps >= WORTH:
-            threads = cores()
-        if threads > 1:
-            cached = min(memory, threads * LANES * bytes_per_lane)
-            size = plan_chunks(count, bytes_per_lane, cached, threads) // threads
-            if _is_kernel(self, Chunk(0, min(size, count), size)):
-                return size, threads
-        return plan_chunks(count, bytes_per_lane, memory, self.spread.devices), 1
+        """Lanes per chunk, and how many chunks are under way at a time."""
+        count, (working, stored) = len(self.numbers), _bytes_per_lane(self.static, self.lane)
+        each = working + stored
+        if self.spread.mesh is not None or jax.default_backend() != "cpu":
+            return plan_chunks(count, each, memory, self.spread.devices), 1
+        cores = at_a_time(count, self.static.steps)
+        # As many again wait, so that no core does.
+        under_way = 2 * cores if cores > 1 else 1
+        memory = min(memory * cores // under_way, cores * most_at_once(working) * each)
+        return plan_chunks(count, each, memory, cores) // cores, under_way
 
-    def given(self, chunk: Chunk) -> tuple[Any, ...]:
-        """What the compiled function is given."""
+    def simulated(self, compiled: Any, chunk: Chunk) -> tuple[Any, jax.Array]:
+        """What is kept of a chunk, and its codes, on the devices."""
         put = self.spread.put
         lane = {name: put(chunk.cut(values)) for name, values in self.lane.items()}
         number, exists = put(chunk.cut(self.numbers)), put(chunk.exists)
         mesh = self.spread.mesh
-        return self.static, mesh, self.seed, self.rows, self.shared, number, exists, lane
-
-    def simulated(self, compiled: Any, chunk: Chunk) -> tuple[Any, jax.Array]:
-        """What is kept of a chunk, and its codes, on the devices."""
-        return compiled(*self.given(chunk))
+        return compiled(self.static, mesh, self.seed, self.rows, self.shared, number, exists, lane)
 
     def on_host(self, chunk: Chunk, simulated: tuple[Any, jax.Array]) -> tuple[Any, np.ndarray]:
         """The same, of the lanes that were asked for."""
@@ -191,23 +173,9 @@ def _alone(static: Static, mesh: None, *arguments: Any) -> tuple[Any, jax.Array]
     return simulate(static, *arguments)
 
 
-@partial(lanes_jit, cpu_options=KERNEL_OPTIONS, static_argnums=(0, 1))
-def _kernel(static: Static, mesh: None, *arguments: Any) -> tuple[Any, jax.Array]:
-    return one_kernel(partial(simulate, static))(*arguments)
-
-
-#: Which rollouts are best as one kernel. It lives as long as what jit compiled.
-_KERNELS: dict[Static, bool] = {}
-
-
-def _is_kernel(call: _Call, chunk: Chunk) -> bool:
-    static = call.static
-    # Loops over the small arrays of a lane take up to twice as long inside of a kernel.
-    if any(spec.shape for spec in static.simulator.states.values()) or not kernels_work():
-        return False
-    if static not in _KERNELS:
-        _KERNELS[static] = compiles(_kernel.trace(*call.given(chunk)))
-    return _KERNELS[static]
+@partial(lanes_jit, cpu_options=WHOLE_LOOPS, static_argnums=(0, 1))
+def _whole_loops(static: Static, mesh: None, *arguments: Any) -> tuple[Any, jax.Array]:
+    return simulate(static, *arguments)
 
 
 @partial(lanes_jit, static_argnums=(0, 1))
@@ -242,19 +210,18 @@ def _stream_rows(
     return static.stream.rows(jnp.asarray(seed), before, sites, static.steps, points)
 
 
-def _bytes_per_lane(static: Static, lane: Mapping[str, Any]) -> int:
-    """Roughly what one lane takes on the device: its values, working copies, what is kept."""
+def _bytes_per_lane(static: Static, lane: Mapping[str, Any]) -> tuple[int, int]:
+    """Roughly what one lane takes on the device: to work on, and to store."""
     given = sum(v.nbytes // max(len(v), 1) for v in lane.values())
     specs = static.simulator.states.values()
     state = sum(4 * math.prod(spec.shape) for spec in specs)
     outputs = 4 * len(static.schema.outputs)
     # Current and next state, outputs, words and the largest intermediate values.
-    working = 6 * (state + outputs) + 64
+    working = given + 6 * (state + outputs) + 64
     stored = 0
     if static.keep.per_lane:
         stored = (state + outputs) * (static.steps + 1 if static.keep.every_row else 1)
-    # What is stored exists twice while it is copied to the host.
-    return given + working + 2 * stored
+    return working, 2 * stored  # what is stored exists twice while it is copied to the host
 
 
 def _stream(simulator: Simulator, words: str, antithetic: bool) -> Stream:
