@@ -19,6 +19,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -51,8 +52,8 @@ RIVALS = {
     "vs_python_loop": "Python loop, reseeding",
     "vs_python_one_generator": "Python loop",
 }
-#: Turns of the comparison of two cores with one.
-TURNS = 60
+#: Seconds of the comparison of two cores with one, and its turns at least.
+SECONDS, TURNS = 25.0, 20
 #: Where the results are committed.
 RESULTS = Path(__file__).with_name("results") / "throughput.json"
 
@@ -166,11 +167,15 @@ def _two_cores_vs_one(asked: Mapping[str, Any]) -> float:
     """Speed on two cores over that on one: median over turns of two processes.
 
     A core's speed on shared machines changes within seconds, by more than what is measured, so
-    that runs that are compared must be neighbours.
+    that runs that are compared must be neighbours, over many such changes.
     """
+    ratios: list[float] = []
     with ExitStack() as stack:
-        pair = [stack.enter_context(_Turns({**asked, "cores": cores})) for cores in (1, 2)]
-        return float(np.median([one.seconds() / two.seconds() for one, two in [pair] * TURNS]))
+        one, two = (stack.enter_context(_Turns({**asked, "cores": cores})) for cores in (1, 2))
+        begin = time.monotonic()
+        while len(ratios) < TURNS or time.monotonic() - begin < SECONDS:
+            ratios.append(one.seconds() / two.seconds())
+    return float(np.median(ratios))
 
 
 class _Turns:

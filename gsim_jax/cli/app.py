@@ -38,8 +38,8 @@ VERBS = {
 """Each verb and the module ``gsim_jax.cli.verbs_*`` that holds it."""
 
 
-#: Several results of one loop over lanes: with small loops, threads wait for each other less.
-#: A rollout of 10,000 lanes takes a sixth less on two cores, a run of the search as much.
+#: Several results of one loop over lanes: there are fewer loops to compile and to wait for, and a
+#: run of the search takes a sixth less time. Rollouts do without, see `simulator/cores.py`.
 XLA_FLAG = "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion"
 
 

@@ -27,15 +27,21 @@ Item = TypeVar("Item")
 Begun = TypeVar("Begun")
 Result = TypeVar("Result")
 
-#: Lanes times steps of a chunk at least: to begin one takes a tenth of a millisecond.
-WORTH = 20_000
-#: Lanes of a chunk at least: a step of fewer is mostly the way from one loop to the next.
-FEWEST = 128
-#: Bytes that a chunk works on at most, as `rollout` estimates them, which is generously: several
-#: times a core's own cache. Larger chunks take up to 1.5 times as long per lane.
+#: Bytes that a chunk works on at least, over all of its steps, and in one step, where a rollout is
+#: cut for the sake of cores alone: to begin one takes a tenth of a millisecond, and a step of less
+#: is mostly the way from one loop to the next.
+WORTH, FEWEST = 4 << 20, 32 << 10
+#: Bytes that a chunk works on at most: several times a core's own cache, since they are counted
+#: generously. Larger chunks take up to 1.5 times as long per lane.
 CACHED = 8 << 20
-#: Compiler options without the pass that cuts loops into a part per core.
-WHOLE_LOOPS = {**CPU_OPTIONS, "xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
+#: Loops with several results, which the command line asks for since they spare a calibration a
+#: sixth of its time, cost a rollout a twentieth of its speed and 1.4 times the compilation.
+PLAIN_LOOPS = {**CPU_OPTIONS, "xla_disable_hlo_passes": "cpu_multi_output_fusion"}
+#: The same without the pass that cuts loops into a part per core.
+WHOLE_LOOPS = {
+    **CPU_OPTIONS,
+    "xla_disable_hlo_passes": "cpu_multi_output_fusion,cpu-parallel-task-assigner",
+}
 
 
 def cores() -> int:
@@ -49,17 +55,19 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def most_at_once(working: int) -> int:
-    """Lanes of a chunk from which on it becomes slower; `working` are the bytes that each takes."""
-    return max(CACHED // max(working, 1), FEWEST)
+def at_a_time(lanes: int, steps: int, working: int) -> int:
+    """How many chunks are worth being simulated at a time.
 
-
-def at_a_time(lanes: int, steps: int) -> int:
-    """How many chunks are worth being simulated at a time."""
+    Args:
+        lanes: how many there are.
+        steps: of a trajectory.
+        working: bytes that a step of a lane works on.
+    """
     available = cores()
     if available == 1:
         return 1
-    return max(min(available, lanes * steps // WORTH, lanes // FEWEST), 1)
+    step = lanes * working
+    return max(min(available, step * steps // WORTH, step // FEWEST, lanes), 1)
 
 
 def side_by_side(

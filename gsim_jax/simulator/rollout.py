@@ -22,7 +22,7 @@ from gsim_jax.compilation import lanes_jit
 from gsim_jax.simulator.chunks import Chunk, Spread, plan_chunks
 from gsim_jax.simulator.codes import OK, in_words
 from gsim_jax.simulator.contract import Simulator
-from gsim_jax.simulator.cores import WHOLE_LOOPS, at_a_time, most_at_once, side_by_side
+from gsim_jax.simulator.cores import CACHED, PLAIN_LOOPS, WHOLE_LOOPS, at_a_time, side_by_side
 from gsim_jax.simulator.keep import Keep, KeepLast, KeepMoments, KeepPaths
 from gsim_jax.simulator.lane_values import gather
 from gsim_jax.simulator.simulate import Static, draw_sites, simulate
@@ -145,10 +145,10 @@ class _Call:
         each = working + stored
         if self.spread.mesh is not None or jax.default_backend() != "cpu":
             return plan_chunks(count, each, memory, self.spread.devices), 1
-        cores = at_a_time(count, self.static.steps)
+        cores = at_a_time(count, self.static.steps, working)
         # As many again wait, so that no core does.
         under_way = 2 * cores if cores > 1 else 1
-        memory = min(memory * cores // under_way, cores * most_at_once(working) * each)
+        memory = min(memory * cores // under_way, cores * max(CACHED // working, 1) * each)
         return plan_chunks(count, each, memory, cores) // cores, under_way
 
     def simulated(self, compiled: Any, chunk: Chunk) -> tuple[Any, jax.Array]:
@@ -168,7 +168,7 @@ class _Call:
         return kept, chunk.trim(get(code), 0)
 
 
-@partial(lanes_jit, static_argnums=(0, 1))
+@partial(lanes_jit, cpu_options=PLAIN_LOOPS, static_argnums=(0, 1))
 def _alone(static: Static, mesh: None, *arguments: Any) -> tuple[Any, jax.Array]:
     return simulate(static, *arguments)
 

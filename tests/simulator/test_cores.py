@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import Any
 
 import jax
@@ -11,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gsim_jax.cli.app import XLA_FLAG
 from gsim_jax.compilation import CPU_OPTIONS, lanes_jit
 from gsim_jax.simulator import cores as module
 from gsim_jax.simulator import rollout as rollouts
@@ -53,7 +56,7 @@ class TestRollouts:
     def test_chunks_stay_in_a_cache(self, cores: int, monkeypatch: Any) -> None:
         whole = run(cores, monkeypatch, keep="last")
         with monkeypatch.context() as patched:
-            patched.setattr(module, "CACHED", 80_000)
+            patched.setattr(rollouts, "CACHED", 80_000)
             parts = run(cores, monkeypatch, keep="last")
         assert whole.chunks == cores
         assert parts.chunks > 4 * cores  # more than are under way at a time
@@ -126,7 +129,7 @@ class TestCores:
 
     @pytest.mark.skipif(module.cores() < 2, reason="XLA cuts no loops for a single core")
     def test_loops_are_whole(self) -> None:
-        """XLA still has the pass that is left out, else the cores would meet after every loop."""
+        """XLA still has the passes that are left out."""
 
         def cuts(options: Any) -> int:
             made = lanes_jit(lambda x: jnp.sin(jnp.sin(x) + 1), options)
@@ -134,6 +137,30 @@ class TestCores:
 
         assert cuts(CPU_OPTIONS) > 0
         assert cuts(module.WHOLE_LOOPS) == 0
+
+    def test_loops_have_one_result(self) -> None:
+        """XLA still has that pass, which the command line asks for."""
+        found = subprocess.run(
+            [sys.executable, "-c", FUSIONS], capture_output=True, text=True, check=True,
+            env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": XLA_FLAG},
+        )  # fmt: skip
+        asked, plain, whole = map(int, found.stdout.split())
+        assert asked < plain == whole
+
+
+FUSIONS = """
+import jax
+import jax.numpy as jnp
+from gsim_jax.compilation import CPU_OPTIONS, lanes_jit
+from gsim_jax.simulator.cores import PLAIN_LOOPS, WHOLE_LOOPS
+
+def both(x, y):
+    return jnp.sin(x) * y, jnp.sin(x) + y
+
+x = jnp.ones(1 << 10)
+for options in (CPU_OPTIONS, PLAIN_LOOPS, WHOLE_LOOPS):
+    print(lanes_jit(both, options).lower(x, x).compile().as_text().count(" fusion("))
+"""
 
 
 class TestSideBySide:
