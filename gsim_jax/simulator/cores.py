@@ -34,14 +34,12 @@ WORTH, FEWEST = 4 << 20, 32 << 10
 #: Bytes that a chunk works on at most: several times a core's own cache, since they are counted
 #: generously. Larger chunks take up to 1.5 times as long per lane.
 CACHED = 8 << 20
-#: Loops with several results, which the command line asks for since they spare a calibration a
-#: sixth of its time, cost a rollout a twentieth of its speed and 1.4 times the compilation.
-PLAIN_LOOPS = {**CPU_OPTIONS, "xla_disable_hlo_passes": "cpu_multi_output_fusion"}
+#: No extra options, not even the process's own: loops with several results, which the command line
+#: asks for since they spare a search a sixth of its time, cost a rollout an eighth of its speed and
+#: 1.4 times the compilation. (To leave out the pass that makes them wins back half of that.)
+PLAIN_LOOPS = {**CPU_OPTIONS, "xla_backend_extra_options": ""}
 #: The same without the pass that cuts loops into a part per core.
-WHOLE_LOOPS = {
-    **CPU_OPTIONS,
-    "xla_disable_hlo_passes": "cpu_multi_output_fusion,cpu-parallel-task-assigner",
-}
+WHOLE_LOOPS = {**PLAIN_LOOPS, "xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
 
 
 def cores() -> int:
