@@ -21,6 +21,7 @@ from gsim_jax.compilation import lanes_jit
 from gsim_jax.simulator.chunks import MOST, Chunk, Spread, plan_chunks
 from gsim_jax.simulator.codes import INVALID, OUT_OF_RANGE
 from gsim_jax.simulator.contract import Simulator
+from gsim_jax.simulator.cores import PLAIN_LOOPS
 from gsim_jax.simulator.keep import Keep
 from gsim_jax.simulator.lane_values import Layout, PerLane, Values, gather
 from gsim_jax.simulator.rollout import key_data
@@ -184,7 +185,7 @@ def run_block(
     return jax.vmap(one, out_axes=(1, 0), axis_size=count)(changes)
 
 
-@partial(lanes_jit, static_argnums=(0, 1))
+@partial(lanes_jit, cpu_options=PLAIN_LOOPS, static_argnums=(0, 1))
 def _alone(static: Static, count: int, *arguments: Any) -> tuple[Any, jax.Array]:
     return run_block(static, count, *arguments)
 
