@@ -46,11 +46,19 @@ def cores() -> int:
     """Cores that this process may use for lanes: 1 unless it runs on CPUs, and alone."""
     if jax.default_backend() != "cpu" or jax.process_count() > 1:
         return 1
-    if execution_stream_id is None or not jax.config.read("jax_cpu_enable_async_dispatch"):
+    if execution_stream_id is None or not _asynchronous():
         return 1
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _asynchronous() -> bool:
+    """Whether JAX computes in threads of its own."""
+    try:
+        return bool(jax.config.read("jax_cpu_enable_async_dispatch"))
+    except AttributeError:  # another JAX, which has no such option
+        return True
 
 
 def at_a_time(lanes: int, steps: int, working: int) -> int:
