@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import TypeVar
 
 import jax
@@ -104,9 +105,6 @@ def side_by_side(
     for i, item in enumerate(items):
         if len(under_way) == most:
             results.append(finish(*under_way.popleft()))
-        if most == 1:
-            under_way.append((item, begin(item)))
-            continue
-        with execution_stream_id(1 + i % most):  # type: ignore[misc]
+        with execution_stream_id(1 + i % most) if most > 1 else nullcontext():  # type: ignore[misc]
             under_way.append((item, begin(item)))
     return results + [finish(*both) for both in under_way]
