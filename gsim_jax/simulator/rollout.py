@@ -168,14 +168,12 @@ class _Call:
         return kept, chunk.trim(get(code), 0)
 
 
-@partial(lanes_jit, cpu_options=PLAIN_LOOPS, static_argnums=(0, 1))
-def _alone(static: Static, mesh: None, *arguments: Any) -> tuple[Any, jax.Array]:
+def _on_one_device(static: Static, mesh: None, *arguments: Any) -> tuple[Any, jax.Array]:
     return simulate(static, *arguments)
 
 
-@partial(lanes_jit, cpu_options=WHOLE_LOOPS, static_argnums=(0, 1))
-def _whole_loops(static: Static, mesh: None, *arguments: Any) -> tuple[Any, jax.Array]:
-    return simulate(static, *arguments)
+_alone = lanes_jit(_on_one_device, PLAIN_LOOPS, static_argnums=(0, 1))
+_whole_loops = lanes_jit(_on_one_device, WHOLE_LOOPS, static_argnums=(0, 1))
 
 
 @partial(lanes_jit, static_argnums=(0, 1))
